@@ -1,0 +1,5 @@
+"""`python -m ktpy` is `ktpy`."""
+
+from ktpy.cli.main import main
+
+main()

@@ -1,0 +1,144 @@
+"""The only place that prints: data to stdout, words to stderr, events as words or as one JSON object per line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+from ktpy.errors import KtError
+from ktpy.model.events import (
+    Ended,
+    Event,
+    Failed,
+    FirstRequest,
+    Note,
+    Ready,
+    Step,
+    Tunnel,
+    Waiting,
+    to_json,
+)
+
+GREEN, RED, YELLOW, DIM, BOLD, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[1m", "\x1b[0m"
+
+
+class Say:
+    """AS_JSON: events go to EVENTS as JSON lines. A closed terminal is no error: the run must still give back."""
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False, events: TextIO | None = None) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self._events = events or sys.stdout
+        self._lock = threading.Lock()
+        self._coloured = _is_terminal(sys.stderr)
+
+    def send_events_to(self, stream: TextIO) -> None:
+        """Events as JSON go to STREAM from here on."""
+        self._events = stream
+
+    def tell(self, event: Event) -> None:
+        """One event, in the form that was asked for."""
+        if self.as_json:
+            self._write(self._events, json.dumps(to_json(event), ensure_ascii=False))
+        elif text := self._words(event):
+            self.words(text)
+
+    def words(self, text: str) -> None:
+        """For people, on stderr."""
+        self._write(sys.stderr, text)
+
+    def data(self, text: str) -> None:
+        """What was asked for, on stdout."""
+        self._write(sys.stdout, text)
+
+    def rows(self, rows: Sequence[Mapping[str, Any]], *, empty: str) -> None:
+        """A listing: a table on stdout, or JSON with the same names."""
+        if self.as_json:
+            self.data(json.dumps(list(rows), ensure_ascii=False))
+        elif not rows:
+            self.words(empty)
+        else:
+            for line in table(rows):
+                self.data(line)
+
+    def error(self, error: KtError, code: int, log: str) -> None:
+        """What happened, and what to type next."""
+        self.tell(Failed(error.what, error.try_, code, log))
+
+    def _words(self, event: Event) -> str:
+        if isinstance(event, Failed):
+            return self._failed(event)
+        if isinstance(event, Ready):
+            return self._ready(event)
+        if isinstance(event, Tunnel):
+            return self._tunnel(event.state, event.why)
+        return "" if self.quiet else self._progress(event)
+
+    def _progress(self, event: Step | Waiting | Note | FirstRequest | Ended) -> str:
+        match event:
+            case Step(name, detail, seconds):
+                time = "" if seconds is None else f"{seconds:5.2f} s"
+                return f"  {self._colour(GREEN, '✓')} {name:<11} {time:>8}  {self._colour(DIM, detail)}".rstrip()
+            case Waiting(_, detail):
+                return f"  {self._colour(YELLOW, '…')} waiting for {detail}"
+            case Note(text):
+                return f"  {self._colour(YELLOW, '!')} {text}"
+            case FirstRequest(seconds):
+                return f"  {self._colour(GREEN, '✓')} first request after {seconds:.0f} s"
+            case Ended(reason, seconds, connections):
+                return f"Given back in {seconds:.1f} s after {connections} connections ({reason})."
+
+    def _failed(self, event: Failed) -> str:
+        lines = [self._colour(RED, "Error: ") + event.what]
+        lines += [("Try:   " if number == 0 else "       ") + line for number, line in enumerate(event.try_)]
+        return "\n".join(lines + ([self._colour(DIM, f"Log:   {event.log}")] if event.log else []))
+
+    def _tunnel(self, state: str, why: str) -> str:
+        if state == "up":
+            return "" if not why and self.quiet else f"  {self._colour(GREEN, '✓')} tunnel is up again" if why else ""
+        return f"  {self._colour(YELLOW, '!')} tunnel {state}: {why}"
+
+    def _ready(self, event: Ready) -> str:
+        here = ", ".join(event.others) or "nobody else"
+        lines = [
+            self._colour(BOLD, f"Ready after {event.seconds:.1f} s: {event.target} is answered by this laptop."),
+            f"  taken     {'; '.join(event.taken)}",
+            f"  affects   {event.affected} Here with you: {here}.",
+            f"  try       {event.try_}",
+            f"  stop      {event.stop}",
+        ]
+        return "\n".join(lines)
+
+    def _colour(self, colour: str, text: str) -> str:
+        return f"{colour}{text}{PLAIN}" if self._coloured else text
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            stream.write(f"{text}\n")
+            stream.flush()
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """ROWS as aligned columns under their names in capitals."""
+    names = list(rows[0])
+    cells = [[name.upper().replace("_", " ") for name in names]]
+    cells += [[_cell(row.get(name)) for name in names] for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(names))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "-"
+    return "-" if value is None or value == "" else str(value)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:
+        return False

@@ -1,0 +1,46 @@
+"""INT, TERM, HUP and QUIT ask for the end; nothing else happens in a signal handler."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+
+from ktpy.stop import Stop
+from ktpy.workers import Workers
+
+_ASKED = {"SIGINT": "Ctrl-C", "SIGTERM": "asked to end", "SIGHUP": "terminal closed", "SIGQUIT": "asked to end"}
+
+
+@contextlib.contextmanager
+def signals_ask(stop: Stop) -> Iterator[None]:
+    """While the block lasts a signal only sets STOP, from a thread of its own: a handler may take no lock.
+
+    The interpreter writes each signal's number into a pipe (signal.set_wakeup_fd) that the thread reads.
+    """
+    kinds = [getattr(signal, name) for name in _ASKED if hasattr(signal, name)]
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = {kind: signal.signal(kind, lambda *_: None) for kind in kinds}
+    old = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def read() -> None:
+        while number := os.read(reader, 1)[0]:
+            name = signal.Signals(number).name
+            if name in _ASKED:
+                stop.ask(_ASKED[name])
+
+    def wake() -> None:
+        os.write(writer, b"\0")
+
+    try:
+        with Workers(stop) as workers:
+            workers.start("signals", read, cancel=wake)
+            yield
+    finally:
+        signal.set_wakeup_fd(old)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+        os.close(reader)
+        os.close(writer)

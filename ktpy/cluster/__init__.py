@@ -1,0 +1,1 @@
+"""The Kubernetes API in our verbs; the only folder that imports kubernetes."""

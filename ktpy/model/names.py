@@ -1,0 +1,71 @@
+"""Every name, label, port and timer that ktpy writes into a cluster, once."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import NewType
+
+SessionId = NewType("SessionId", str)
+
+MANAGER = "ktpy"  # fieldManager of each write
+ROLE = "ktpy.io/role"  # label of what was born ours: session, shadow
+SESSION = "ktpy.io/session"  # label: on ours, whose it is; on somebody else's Service, who holds it
+NOTE = "ktpy.io/undo"  # annotation: the undo note
+SELF = "ktpy.io/self"  # annotation of a shadow: its own name, which no copy of it has
+OWNER = "ktpy.io/owner"  # annotations of a Lease
+HOST = "ktpy.io/host"
+MODE = "ktpy.io/mode"
+TARGET = "ktpy.io/target"
+SINCE = "ktpy.io/since"
+ENDED_BY = "ktpy.io/ended-by"
+ALLOW = "ktpy.io/allow"
+
+ROLE_SESSION = "session"
+ROLE_SHADOW = "shadow"
+ROLE_KEY = "key"
+
+SSH_PORT = 2222
+SSH_USER = "tunnel"
+SHADOW_UID = 10001
+
+HEARTBEAT_SECONDS = 10.0
+DEAD_SECONDS = 32.0  # 30 s, and 2 s for whole-second stamps and a round trip
+CLEAN_SECONDS = 300.0
+LINGER_SECONDS = 1.5  # kube-proxy may take 1 s to follow a selector
+LABEL_LIMIT = 63
+
+
+def short_hash(text: str, length: int = 8) -> str:
+    """A stable stand-in for TEXT where Kubernetes allows little: LENGTH hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def fitted(text: str, limit: int = LABEL_LIMIT) -> str:
+    """TEXT as a DNS label (RFC 1123): lower case, dashes; hashed at its end where it is too long or was changed."""
+    plain = re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-") or "x"
+    if len(plain) <= limit and plain == text.lower():
+        return plain
+    return f"{plain[: limit - 9].strip('-')}-{short_hash(text)}"
+
+
+def session_id(user: str, tail: str) -> SessionId:
+    """USER-TAIL, fit for a label value and an object name; TAIL is random hex."""
+    plain = re.sub(r"[^a-z0-9-]+", "-", user.lower()).strip("-")[:24].strip("-") or "user"
+    return SessionId(f"{plain}-{tail}")
+
+
+def lease_name(session: str) -> str:
+    """A session's Lease and its Secret carry the same name, so that either is found without listing Secrets."""
+    return f"ktpy-{session}"
+
+
+def shadow_name(target: str, mode: str, session: str) -> str:
+    """The shadow pod's name, as KT-Connect forms it."""
+    tail = session.rsplit("-", 1)[-1]
+    return f"{fitted(target, LABEL_LIMIT - len(mode) - len(tail) - 8)}-kt-{mode}-{tail}"
+
+
+def selector_value(session: str) -> str:
+    """The value that every key of a diverted selector gets."""
+    return f"kt-{short_hash(session)}"

@@ -1,0 +1,54 @@
+"""The rights that ktpy needs in a namespace: one table, from which the Role in README and every check come."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Right(NamedTuple):
+    """VERB on RESOURCE of GROUP; SUBRESOURCE may be empty."""
+
+    verb: str
+    group: str
+    resource: str
+    subresource: str = ""
+
+    def __str__(self) -> str:
+        sub = f"/{self.subresource}" if self.subresource else ""
+        group = f".{self.group}" if self.group else ""
+        return f"{self.verb} {self.resource}{group}{sub}"
+
+
+# (group, resource, verbs): what one developer needs for exchange, recover, clean and birdseye
+RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("coordination.k8s.io", "leases", ("get", "list", "watch", "create", "patch", "delete")),
+    ("", "secrets", ("create", "delete")),
+    ("", "pods", ("get", "list", "watch", "create", "delete")),
+    ("", "pods/portforward", ("get", "create")),
+    ("", "services", ("get", "list", "watch", "patch")),
+    ("apps", "deployments", ("get",)),
+    ("apps", "statefulsets", ("get",)),
+)
+
+
+def rights() -> tuple[Right, ...]:
+    """Every right of the table, one by one."""
+    return tuple(Right(verb, group, *resource.split("/", 1)) for group, resource, verbs in RULES for verb in verbs)
+
+
+def needed(*kinds: str) -> tuple[Right, ...]:
+    """The rights on the resources KINDS (plural, as in the table)."""
+    return tuple(right for right in rights() if right.resource in kinds)
+
+
+def role_text(namespace: str) -> str:
+    """The Role as a manifest: all that ktpy needs in NAMESPACE, and a subset of the built-in `edit`."""
+    lines = [
+        "apiVersion: rbac.authorization.k8s.io/v1",
+        "kind: Role",
+        f"metadata: {{name: ktpy, namespace: {namespace}}}",
+        "rules:",
+    ]
+    for group, resource, verbs in RULES:
+        lines.append(f'  - {{apiGroups: ["{group}"], resources: ["{resource}"], verbs: [{", ".join(verbs)}]}}')
+    return "\n".join(lines) + "\n"

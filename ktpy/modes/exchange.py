@@ -1,0 +1,193 @@
+"""`exchange`: all of a Service's traffic is answered by this laptop."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ktpy import undo
+from ktpy.errors import NotFound, Taken
+from ktpy.kt import Kt
+from ktpy.model import diversion, manifests, names, ports
+from ktpy.model.events import Note, Step
+from ktpy.model.names import SessionId
+from ktpy.model.patch import difference
+from ktpy.model.ports import Expose, Route
+from ktpy.model.ref import Object, Ref, ref_of
+from ktpy.model.rights import needed
+from ktpy.model.target import Target
+from ktpy.modes import look
+from ktpy.modes.link import Link, linked
+from ktpy.session import Session, new_identity
+from ktpy.stop import Stop
+from ktpy.watching import View
+from ktpy.workers import Workers, together
+
+MODE = "exchange"
+RIGHTS = ("leases", "secrets", "pods", "services")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was seen before anything is changed: the SERVICE, its original PODS, and a ROUTE for each of its ports."""
+
+    service: Object
+    pods: Sequence[Object]
+    routes: Sequence[Route]
+
+    @property
+    def ref(self) -> Ref:
+        return ref_of(self.service)
+
+
+def looked(
+    kt: Kt, wanted: Target, exposed: Sequence[Expose], *, take_over: bool = False, dry_run: bool = False
+) -> Plan:
+    """Look at everything that could refuse the exchange. Changes nothing (TAKE_OVER: ends a dead holder's session)."""
+    started = time.monotonic()
+    service, _ = together(
+        lambda: look.service_for(kt, wanted),
+        lambda: look.must_have_rights(kt, needed(*RIGHTS)),
+    )
+    assert service is not None
+    name = service["metadata"]["name"]
+    pods = look.pods_behind(kt, service)
+    all_ports = ports.ports_of(service, pods)
+    routes = ports.resolve(exposed or [ports.plain_expose(name, all_ports)], name, all_ports)
+    ports.must_be_complete(routes, name, all_ports)
+    plan = Plan(service, pods, routes)
+    together(
+        lambda: look.must_be_free(kt, service, take_over=take_over and not dry_run),
+        lambda: look.must_pass_dry_run(kt, objects(kt, plan)),
+    )
+    kt.tell(Step("look", f"{plan.ref} in namespace {kt.cluster.namespace}", time.monotonic() - started))
+    return plan
+
+
+def objects(kt: Kt, plan: Plan) -> tuple[Object, ...]:
+    """What the exchange would create, with stand-ins for the session and its keys."""
+    identity = new_identity(kt, MODE, plan.ref)
+    lease = manifests.lease(identity, kt.cluster.namespace, "2000-01-01T00:00:00.000000Z")
+    owner = {**lease, "metadata": {**lease["metadata"], "uid": "00000000-0000-0000-0000-000000000000"}}
+    keys = {"ssh_host_ed25519_key": "made at start", "authorized_keys": "made at start"}
+    secret = manifests.key_secret(identity.session, owner, keys)
+    name = names.shadow_name(plan.ref.name, MODE, identity.session)
+    pod_ports = ports.pod_ports(plan.routes)
+    wears = diversion.selector_of(diverted(plan.service, identity.session))
+    pod = manifests.shadow_pod(name, identity.session, owner, shape=kt.shape, ports=pod_ports, wears=wears)
+    return lease, secret, pod
+
+
+def steps(kt: Kt, plan: Plan) -> list[tuple[str, Object, Object]]:
+    """What an exchange does, in order: the deed, its object or patch, and what undoes it."""
+    lease, secret, pod = objects(kt, plan)
+    session = SessionId(lease["metadata"]["labels"][names.SESSION])
+    after = diverted(plan.service, session)
+    there = difference(plan.service, after)
+    back = difference(after, diversion.given_back(after, session))
+    made: list[tuple[str, Object, Object]] = [
+        (f"create {ref_of(thing)}", thing, {"delete": str(ref_of(thing))}) for thing in (lease, secret, pod)
+    ]
+    return [*made, (f"patch {plan.ref}", {"patch": there}, {"patch": back})]
+
+
+def diverted(service: Object, session: SessionId) -> Object:
+    """SERVICE pointed at SESSION's shadow. Raises Taken where another session holds it by now."""
+    holder = diversion.holder_of(service)
+    if holder not in (None, session):
+        raise Taken(f"{ref_of(service)} was taken by session {holder} a moment ago.", "ktpy birdseye")
+    return diversion.diverted(service, session, names.selector_value(session))
+
+
+@contextlib.contextmanager
+def exchange(kt: Kt, plan: Plan, *, gate: Callable[[], None] = lambda: None, again: bool = False) -> Iterator[Link]:
+    """Send all of the Service's traffic to this laptop while the block lasts.
+
+    GATE is waited for between the tunnel and the switch (the laptop's side may still be starting). AGAIN: when the
+    owner takes the Service back, divert it again; else that ends the run.
+    """
+    with Session.open(kt, MODE, plan.ref) as session:
+        wears = diversion.selector_of(diverted(plan.service, session.id))
+        base = names.shadow_name(plan.ref.name, MODE, session.id)
+        with linked(kt, session, plan.routes, base=base, wears=wears) as link:
+            gate()
+            kt.stop.check()
+            with _switched(kt, session, plan.ref, again=again) as workers:
+                workers.start("first-request", lambda: link.report_first_request(workers.done))
+                yield link
+
+
+@contextlib.contextmanager
+def _switched(kt: Kt, session: Session, ref: Ref, *, again: bool) -> Iterator[Workers]:
+    """The Service points here. Leaving: back to its owner, and everything stays up until the nodes have followed."""
+    try:
+        started = time.monotonic()
+        session.take(ref, lambda now: diverted(now, session.id))
+        kt.tell(Step("switch", f"{ref} points at this laptop", time.monotonic() - started))
+        with Workers(kt.stop) as workers:
+            guard = _Guard(kt, session, ref, again=again)
+            guard.view = View(kt.cluster, workers, "Service", name=ref.name, on_change=kt.stop.poke)
+            workers.start("guard", lambda: guard.watch(workers.done))
+            yield workers
+    finally:
+        started = time.monotonic()
+        after = undo.put_back(kt.cluster, ref, session.id)
+        kt.tell(Step("give back", f"{ref} is its owner's again", time.monotonic() - started))
+        undo.forget_us(kt.cluster, after)
+        Stop().wait(max(0.0, kt.settings.linger - (time.monotonic() - started)))
+
+
+class _Guard:
+    """Notices at once when the Service is taken back or deleted under us."""
+
+    FLIPS = 2  # a GitOps controller would go on for ever
+
+    def __init__(self, kt: Kt, session: Session, ref: Ref, *, again: bool) -> None:
+        self._kt, self._session, self._ref, self._again = kt, session, ref, again
+        self.view: View | None = None
+
+    def _is_lost(self) -> bool:
+        view = self.view
+        if view is None or not view.is_complete:
+            return False
+        service = view.objects.get(self._ref.name)
+        return service is None or diversion.holder_of(service) != self._session.id
+
+    def watch(self, done: Stop) -> None:
+        """A worker. Raises what ends the run."""
+        flips = 0
+        stop = self._kt.stop
+        while not stop.wait_for(lambda: done.is_asked or self._is_lost()) and not done.is_asked:
+            # What the view shows may be older than our own switch: ask.
+            service = self._kt.cluster.get(self._ref)
+            if service is None:
+                raise NotFound(f"{self._ref} was deleted while this laptop answered for it.")
+            if diversion.holder_of(service) == self._session.id:
+                stop.wait(0.2)
+                continue
+            flips += 1
+            self._lost(service, flips)
+
+    def _lost(self, service: Object, flips: int) -> None:
+        who = last_writer(service)
+        if not self._again or flips > self.FLIPS:
+            tries = f" for the {flips}rd time; ktpy does not fight" if flips > self.FLIPS else ""
+            raise Taken(
+                f"{self._ref} was taken back by {who}{tries}. Its traffic is its owner's; this session ends.",
+                f"ktpy exchange {self._ref.name} --if-taken-back again      to divert it again",
+            )
+        self._session.take(self._ref, lambda now: diverted(now, self._session.id))
+        self._kt.tell(Note(f"{self._ref} was taken back by {who}, and is diverted again."))
+
+
+def last_writer(service: Object) -> str:
+    """Who wrote last, as the server noted it: the field manager and its time."""
+    entries = [
+        e for e in service["metadata"].get("managedFields") or [] if e.get("time") and e.get("manager") != names.MANAGER
+    ]
+    if not entries:
+        return "somebody"
+    last = max(entries, key=lambda entry: str(entry["time"]))
+    return f"{last['manager']} at {last['time']}"

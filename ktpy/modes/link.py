@@ -1,0 +1,186 @@
+"""The way between a Service and the laptop: a shadow pod, replaced when it goes, and the tunnel into it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ktpy.errors import KtError, NotFound
+from ktpy.kt import Kt
+from ktpy.model import manifests, names
+from ktpy.model.events import FirstRequest, Note, Step, Tunnel, Waiting
+from ktpy.model.podstate import Phase, PodState, state_of
+from ktpy.model.ports import Route, arrivals, pod_ports
+from ktpy.model.ref import Object
+from ktpy.net.keys import SessionKeys
+from ktpy.session import Session
+from ktpy.stop import Stop
+from ktpy.watching import View
+from ktpy.workers import Workers, together
+
+if TYPE_CHECKING:
+    from ktpy.net.tunnel import Tunnel as SshTunnel
+    from ktpy.net.tunnel import TunnelState, TunnelStats
+
+SLOW_SECONDS = 2.0
+PROBE_SECONDS = 10.0
+
+
+class Shadow:
+    """The session's shadow pod. When it is deleted, evicted or done for, a new one under a new name takes its place."""
+
+    def __init__(self, session: Session, workers: Workers, base: str, make: Callable[[str], Object]) -> None:
+        self._session, self._workers, self._base, self._make = session, workers, base, make
+        self._kt = session.kt
+        self._generation = 1
+        self._view: View | None = None
+        self.name = base
+
+    def create(self) -> None:
+        self._session.create(self._make(self.name))
+
+    def look(self) -> None:
+        """Begin to watch."""
+        self._view = View(self._kt.cluster, self._workers, "Pod", labels={names.SESSION: self._session.id})
+
+    def state(self) -> PodState | None:
+        """As last seen; None while nothing was seen yet."""
+        if self._view is None or not self._view.is_complete:
+            return None
+        pod = self._view.objects.get(self.name)
+        return state_of(pod) if pod else PodState(Phase.GOING, "deleted")
+
+    def wait_until_running(self, timeout: float) -> None:
+        """Raises KtError with the kubelet's or scheduler's reason, within seconds where waiting cannot help."""
+        stop, started = self._kt.stop, time.monotonic()
+        waiting = {None, Phase.COMING}
+
+        def is_settled() -> bool:
+            state = self.state()
+            return (state.phase if state else None) not in waiting
+
+        while not is_settled() and time.monotonic() - started < timeout:
+            stop.wait_for(is_settled, SLOW_SECONDS)
+            stop.check()
+            state = self.state()
+            if not is_settled():
+                self._kt.tell(Waiting("prepare", f"pod/{self.name}: {state.why if state else 'not seen yet'}"))
+        self._must_run(timeout)
+
+    def _must_run(self, timeout: float) -> None:
+        state = self.state() or PodState(Phase.COMING, "not seen yet")
+        image = self._kt.shape.image
+        if state.phase is Phase.NO_IMAGE:
+            raise KtError(
+                f"pod/{self.name} cannot get its image {image}: {state.why}.",
+                [
+                    "ktpy images build && ktpy images load      kind, k3d, minikube",
+                    "ktpy images push --prefix REGISTRY/PATH",
+                ],
+            )
+        if state.phase is not Phase.RUNNING:
+            after = f" after {timeout:.0f} s" if state.phase is Phase.COMING else ""
+            raise KtError(f"pod/{self.name} does not run{after}: {state.why}.", f"kubectl describe pod {self.name}")
+
+    def keep(self) -> None:
+        """A worker: replace the pod whenever it goes, and say so."""
+        done = self._workers.done
+        while not done.is_asked:
+            state = self.state()
+            if state is None or state.phase not in (Phase.GOING, Phase.BROKEN, Phase.NO_IMAGE):
+                self._kt.stop.wait_for(lambda seen=state: self.state() != seen or done.is_asked)  # type: ignore[misc]
+                if self._kt.stop.is_asked:
+                    return
+                continue
+            self._replace(state)
+
+    def _replace(self, state: PodState) -> None:
+        self._session.renew()  # raises Taken where it was deleted by somebody who ended this session
+        old = self.name
+        self._generation += 1
+        name = f"{self._base}-r{self._generation}"
+        self._kt.tell(Note(f"Shadow pod/{old} is {state.why}; pod/{name} takes its place."))
+        self._session.create(self._make(name))
+        self.name = name
+        self._kt.stop.poke()
+
+
+class Link:
+    """What stands between laptop and cluster while a mode is in force."""
+
+    def __init__(self, session: Session, shadow: Shadow, tunnel: SshTunnel) -> None:
+        self.session, self.shadow, self.tunnel = session, shadow, tunnel
+        self._kt = session.kt
+
+    def probe(self, routes: Sequence[Route]) -> None:
+        """See every port end to end: pod port → SSH → this process, and back."""
+        for port in pod_ports(routes):
+            self.tunnel.probe(port.number, timeout=PROBE_SECONDS)
+
+    def stats(self) -> TunnelStats:
+        return self.tunnel.stats()
+
+    def report_first_request(self, done: Stop) -> None:
+        """A worker: say when the cluster's first connection reaches the laptop."""
+        since = time.monotonic()
+        self._kt.stop.wait_for(lambda: done.is_asked or self.stats().first_connection_at is not None)
+        first = self.stats().first_connection_at
+        if first is not None:
+            self._kt.tell(FirstRequest(max(0.0, first - since)))
+
+
+@contextlib.contextmanager
+def linked(kt: Kt, session: Session, routes: Sequence[Route], *, base: str, wears: Mapping[str, str]) -> Iterator[Link]:
+    """A shadow pod wearing WEARS, and a tunnel that brings ROUTES here, probed end to end.
+
+    Resources: leaving closes the tunnel; pod and Secret go with the session.
+    """
+    keys = SessionKeys.make()
+    line = keys.authorized_line([port.number for port in pod_ports(routes)])
+    files = {"ssh_host_ed25519_key": keys.host_private, "authorized_keys": f"{line}\n"}
+    secret = manifests.key_secret(session.id, session.owner, files)
+
+    def make(name: str) -> Object:
+        return manifests.shadow_pod(
+            name, session.id, session.owner, shape=kt.shape, ports=pod_ports(routes), wears=wears
+        )
+
+    started = time.monotonic()
+    with Workers(kt.stop) as workers:
+        shadow = Shadow(session, workers, base, make)
+        kt.stop.check()
+        together(lambda: session.create(secret), shadow.create)
+        way = _tunnel(kt, shadow, keys, routes)  # its libraries load while the pod starts
+        shadow.look()
+        shadow.wait_until_running(kt.settings.timeout)
+        kt.tell(Step("shadow pod", f"pod/{shadow.name} runs", time.monotonic() - started))
+        started = time.monotonic()
+        with way as tunnel:
+            link = Link(session, shadow, tunnel)
+            link.probe(routes)
+            kt.stop.check()
+            kt.tell(Step("tunnel", "probed end to end", time.monotonic() - started))
+            workers.start("shadow", shadow.keep)
+            yield link
+
+
+def _tunnel(kt: Kt, shadow: Shadow, keys: SessionKeys, routes: Sequence[Route]) -> SshTunnel:
+    def dial(
+        protocol_factory: Callable[[], asyncio.Protocol],
+    ) -> Awaitable[tuple[asyncio.BaseTransport, asyncio.BaseProtocol]]:
+        state = shadow.state()
+        if state and state.phase is not Phase.RUNNING:
+            raise NotFound(f"pod/{shadow.name}: {state.why}.")
+        return kt.dial(shadow.name)(protocol_factory)
+
+    def on_state(state: TunnelState) -> None:
+        kt.tell(Tunnel(state.kind, state.why))
+        kt.stop.poke()
+
+    from ktpy.net.tunnel import Arrival
+
+    points = [Arrival(pod, host, port) for pod, (host, port) in arrivals(routes).items()]
+    return kt.tunnel(dial, keys, points, on_state=on_state)

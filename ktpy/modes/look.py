@@ -1,0 +1,122 @@
+"""The first step of every mode: see all that could stand in the way, and change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ktpy import undo
+from ktpy.errors import Forbidden, KtError, NotFound, Taken
+from ktpy.kt import Kt
+from ktpy.model import ktctl, target
+from ktpy.model.diversion import holder_of
+from ktpy.model.liveness import Holder, Life
+from ktpy.model.ports import Route
+from ktpy.model.ref import Object, Ref
+from ktpy.model.rights import Right
+from ktpy.model.target import Target, original_selector
+from ktpy.net.probe import listens
+from ktpy.workers import each
+
+
+def service_for(kt: Kt, wanted: Target) -> Object:
+    """The Service that WANTED means. Raises NotFound with near names, KtError where it is not one Service."""
+    thing = kt.cluster.get(kt.cluster.ref(wanted.kind, wanted.name))
+    if thing is None:
+        raise target.not_found(
+            wanted, kt.cluster.namespace, _names_here(kt, wanted.kind), _names_elsewhere(kt, wanted.kind)
+        )
+    if wanted.kind != "Service":
+        thing = target.in_front_of(thing, kt.cluster.find("Service"))
+    target.must_be_divertible(thing)
+    return thing
+
+
+def _names_here(kt: Kt, kind: str) -> Sequence[str]:
+    try:
+        return [thing["metadata"]["name"] for thing in kt.cluster.find(kind)]
+    except Forbidden:
+        return []
+
+
+def _names_elsewhere(kt: Kt, kind: str) -> Sequence[tuple[str, str]]:
+    """Best effort: few may list a kind in the whole cluster."""
+    try:
+        found, _ = kt.cluster.find_at(kind, everywhere=True)
+    except Forbidden:
+        return []
+    return [(thing["metadata"]["namespace"], thing["metadata"]["name"]) for thing in found]
+
+
+def pods_behind(kt: Kt, service: Object) -> Sequence[Object]:
+    """The original pods, also while the Service is diverted."""
+    return kt.cluster.find("Pod", labels={**original_selector(service)})
+
+
+def must_have_rights(kt: Kt, rights: Sequence[Right]) -> None:
+    """Raises Forbidden naming each missing verb, by access reviews: the server's own text is sometimes empty."""
+    allowed = each(kt.cluster.may, rights)
+    missing = [str(right) for right, yes in zip(rights, allowed, strict=True) if not yes]
+    if missing:
+        raise Forbidden(
+            f"{kt.user.name} may not, in namespace {kt.cluster.namespace}: {', '.join(missing)}. Nothing was created.",
+            "ktpy doctor --print-role | kubectl apply -f -      by somebody who may",
+        )
+
+
+def must_be_free(kt: Kt, service: Object, *, take_over: bool) -> None:
+    """Raises Taken where another session or a ktctl holds the Service. TAKE_OVER ends one whose heartbeat stopped."""
+    name = service["metadata"]["name"]
+    if ktctl.holds(service):
+        _free_of_ktctl(kt, service)
+    session = holder_of(service)
+    if session is None:
+        return
+    holder = undo.holder_named(kt.cluster, session)
+    if holder.life is Life.ALIVE:
+        raise Taken(f"service/{name} is held by {holder}.", _ask_the(holder))
+    if not take_over:
+        raise Taken(
+            f"service/{name} is held by {holder}, whose heartbeat stopped.",
+            [f"ktpy exchange {name} --take-over      to end it and go on", f"ktpy recover {name}      to end it only"],
+        )
+    undo.end(kt.cluster, holder, f"{kt.user.name} on {kt.user.host} (--take-over)")
+
+
+def _ask_the(holder: Holder) -> list[str]:
+    return [
+        f"ask {holder.owner} to stop it",
+        f"ktpy recover {holder.target.partition('/')[2]} --force      ends it against the owner's will",
+    ]
+
+
+def _free_of_ktctl(kt: Kt, service: Object) -> None:
+    name = service["metadata"]["name"]
+    seen = ktctl.last_seen(kt.cluster.find("Pod", labels={ktctl.CONTROL: ktctl.KT}), service)
+    if seen is not None and kt.cluster.now() - seen < ktctl.DEAD_SECONDS:
+        raise Taken(
+            f"service/{name} is held by a running ktctl, seen {kt.cluster.now() - seen:.0f} s ago.", "ktpy birdseye"
+        )
+    raise Taken(f"service/{name} still wears what a dead ktctl left.", f"ktpy recover {name}")
+
+
+def must_pass_dry_run(kt: Kt, things: Sequence[Object]) -> None:
+    """The server's word on every object: admission, Pod Security, quota. Raises its refusal; creates nothing."""
+    each(lambda thing: kt.cluster.create(thing, dry_run=True), things)
+
+
+def must_listen(routes: Sequence[Route], *, how: str) -> None:
+    """Raises KtError naming each laptop port at which nothing listens."""
+    silent = [route for route in routes if not listens(route.host, route.laptop, 1.0)]
+    if silent:
+        ports = ", ".join(f"{route.host}:{route.laptop}" for route in silent)
+        raise KtError(
+            f"Nothing listens on {ports} of this laptop.",
+            [f"start it, or: {how}", "--no-check-ports      to go on all the same"],
+        )
+
+
+def still_there(kt: Kt, ref: Ref) -> Object:
+    thing = kt.cluster.get(ref)
+    if thing is None:
+        raise NotFound(f"{ref} is gone.")
+    return thing

@@ -1,0 +1,1 @@
+"""Protocols on sockets: SSH, relays, probes; the only folder that speaks them."""

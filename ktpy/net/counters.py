@@ -1,0 +1,51 @@
+"""What went through the tunnel, counted where it happens and read as one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TunnelStats:
+    """CONNECTIONS came from the cluster; FAILED are those that nothing on the laptop answered. Times are monotonic."""
+
+    connections: int = 0
+    open_now: int = 0
+    failed: int = 0
+    bytes_to_laptop: int = 0
+    bytes_to_cluster: int = 0
+    first_connection_at: float | None = None
+    heals: int = 0
+
+
+class Counters:
+    """Written by the tunnel's thread only; a reader in another thread may see a value that is a moment old."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.open_now = 0
+        self.failed = 0
+        self.bytes_to_laptop = 0
+        self.bytes_to_cluster = 0
+        self.first_connection_at: float | None = None
+        self.heals = 0
+
+    def arrived(self, now: float) -> None:
+        self.connections += 1
+        self.open_now += 1
+        if self.first_connection_at is None:
+            self.first_connection_at = now
+
+    def ended(self) -> None:
+        self.open_now -= 1
+
+    def read(self) -> TunnelStats:
+        return TunnelStats(
+            self.connections,
+            self.open_now,
+            self.failed,
+            self.bytes_to_laptop,
+            self.bytes_to_cluster,
+            self.first_connection_at,
+            self.heals,
+        )

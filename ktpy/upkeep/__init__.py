@@ -1,0 +1,1 @@
+"""What keeps a shared cluster tidy: recover, clean, birdseye, status, doctor."""

@@ -1,0 +1,53 @@
+"""`clean`: give back everything that dead sessions, and a dead ktctl, left in a namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ktpy import undo
+from ktpy.errors import Taken
+from ktpy.kt import Kt
+from ktpy.model import ktctl, names
+from ktpy.model.liveness import Holder
+from ktpy.model.ref import Object, labels_of, ref_of
+from ktpy.undo import Report
+from ktpy.upkeep import ktctl_left
+from ktpy.upkeep.recover import Result
+
+
+def dead(kt: Kt, older_than: float) -> list[Holder]:
+    """The sessions without a heartbeat for OLDER_THAN seconds, without a Lease, or whose end was begun."""
+    return [holder for holder in undo.sessions(kt.cluster) if undo.is_dead(holder, older_than)]
+
+
+def clean(kt: Kt, sessions: Sequence[Holder], *, older_than: float, force: bool = False) -> list[Result]:
+    """End SESSIONS; one that has come back to life meanwhile is left alone unless FORCE."""
+    who = f"{kt.user.name} on {kt.user.host} (ktpy clean)"
+    results = []
+    for holder in sessions:
+        try:
+            report = undo.end(kt.cluster, holder, who, force=force, older_than=older_than)
+        except Taken as error:
+            report = Report(did=(f"left alone: {error.what}",))
+        results.append(Result(str(holder), report))
+    return results
+
+
+def dead_of_ktctl(kt: Kt) -> list[Object]:
+    """The Services that a ktctl without a heartbeat still holds."""
+    held = [service for service in kt.cluster.find("Service") if ktctl.holds(service)]
+    return [service for service in held if ktctl_left.age(kt.cluster, service) >= ktctl.DEAD_SECONDS]
+
+
+def clean_ktctl(kt: Kt, services: Sequence[Object]) -> list[Result]:
+    return [Result(str(ref_of(service)), ktctl_left.give_back(kt.cluster, service)) for service in services]
+
+
+def strangers(kt: Kt) -> list[str]:
+    """Pods that wear our role but were not born ours: copies, which are left alone and reported."""
+    pods = kt.cluster.find("Pod", labels={names.ROLE: None})
+    return [
+        f"{ref_of(pod)} wears {names.ROLE} but is not ktpy's: left alone"
+        for pod in pods
+        if not undo.was_born_ours(pod, names.SessionId(labels_of(pod).get(names.SESSION, "")))
+    ]

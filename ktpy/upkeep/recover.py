@@ -1,0 +1,93 @@
+"""`recover`: end sessions that are dead, one's own, or, with force, another's; and what a dead ktctl left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from ktpy import undo
+from ktpy.errors import NotFound, Taken
+from ktpy.kt import Kt
+from ktpy.model import ktctl
+from ktpy.model.diversion import note_of
+from ktpy.model.liveness import Holder
+from ktpy.model.names import DEAD_SECONDS, SESSION
+from ktpy.model.ref import Object, labels_of, ref_of
+from ktpy.undo import Report
+from ktpy.upkeep import ktctl_left
+
+
+@dataclass(frozen=True)
+class Result:
+    """One session, or one Service of ktctl's, that was ended."""
+
+    what: str
+    report: Report
+
+
+def recover(kt: Kt, service: str | None, *, force: bool, ask: Callable[[str], bool]) -> list[Result]:
+    """End the dead sessions of SERVICE (None: of the namespace). Living ones: one's own after ASK, others' with FORCE.
+
+    Raises NotFound where there is no such Service, Taken where a living session of somebody else holds it.
+    """
+    thing = _service(kt, service) if service else None
+    found = [holder for holder in undo.sessions(kt.cluster) if service is None or _is_for(holder, service, thing)]
+    results = [
+        Result(str(holder), _end(kt, holder, force)) for holder in found if _may_end(kt, holder, service, force, ask)
+    ]
+    services = [thing] if thing else kt.cluster.find("Service")
+    return results + [
+        Result(str(ref_of(s)), ktctl_left.give_back(kt.cluster, s)) for s in services if _is_ktctls(kt, s, service)
+    ]
+
+
+def _service(kt: Kt, name: str) -> Object:
+    thing = kt.cluster.get(kt.cluster.ref("Service", name))
+    if thing is None:
+        raise NotFound(f"There is no service/{name} in namespace {kt.cluster.namespace}.", "ktpy birdseye")
+    return thing
+
+
+def _is_for(holder: Holder, service: str, thing: Object | None) -> bool:
+    """By what its Lease says, and by the marks on the Service itself."""
+    note = note_of(thing) if thing else None
+    marks = {labels_of(thing).get(SESSION) if thing else None, note.session if note else None}
+    return holder.target == f"service/{service}" or holder.session in marks
+
+
+def _may_end(kt: Kt, holder: Holder, service: str | None, force: bool, ask: Callable[[str], bool]) -> bool:
+    if force or undo.is_dead(holder, DEAD_SECONDS):
+        return True
+    if holder.owner == kt.user.name:
+        return ask(f"{holder} is alive and yours. End it?")
+    if service:
+        raise Taken(
+            f"service/{service} is held by {holder}.", [f"ask {holder.owner}", f"ktpy recover {service} --force"]
+        )
+    return False
+
+
+def _end(kt: Kt, holder: Holder, force: bool) -> Report:
+    # The owner's own living session was asked for, so it is forced as well.
+    return undo.end(
+        kt.cluster,
+        holder,
+        f"{kt.user.name} on {kt.user.host} (ktpy recover)",
+        force=force or holder.owner == kt.user.name,
+    )
+
+
+def _is_ktctls(kt: Kt, service: Object, named: str | None) -> bool:
+    if not ktctl.holds(service):
+        return False
+    age = ktctl_left.age(kt.cluster, service)
+    if age >= ktctl.DEAD_SECONDS:
+        return True
+    if named:
+        raise Taken(f"service/{named} is held by a running ktctl, seen {age:.0f} s ago; ktpy does not touch it.")
+    return False
+
+
+def left_of(results: Iterable[Result]) -> Sequence[str]:
+    """What could not be given back, over all RESULTS."""
+    return [left for result in results for left in result.report.left]

@@ -1,0 +1,180 @@
+"""Sends requests from inside the cluster and tells who answered each of them.
+
+    load.py URL --count 1000 [--at-once 16]       so many, each on a new connection
+    load.py URL --rate 200 --seconds 10           new connections at a steady pace
+    load.py URL --keep 20 --seconds 10            so many kept connections, a request on each every 0.1 s
+    load.py URL --echo 100000000 [--half-close]   so many random bytes there and back, compared
+
+--until-told instead of --seconds: until stdin ends. --http 1.0, and --close client (who closes first), for --count.
+The last line is JSON: {"answers": {"<service>@<host>": n}, "failed": {"<reason>": n}, "first_failure": …, "slowest": s}.
+With --each a line per answer before it: seconds since 1970 when it began, who.
+"""
+
+import argparse
+import asyncio
+import collections
+import hashlib
+import json
+import random
+import sys
+import threading
+import time
+from urllib.parse import urlsplit
+
+CHUNK = 65536
+
+
+class Load:
+    def __init__(self, chosen):
+        where = urlsplit(chosen.url)
+        self.host, self.port, self.path = where.hostname, where.port or 80, where.path or "/"
+        self.timeout, self.version, self.each = chosen.timeout, chosen.http, chosen.each
+        self.client_closes = chosen.close == "client"
+        self.answers, self.failed = collections.Counter(), collections.Counter()
+        self.first_failure, self.slowest = None, 0.0
+        self.told = asyncio.Event()
+
+    async def once(self, streams=None):
+        started = time.time()
+        try:
+            who = await asyncio.wait_for(self.ask(streams), self.timeout)
+            self.answers[who] += 1
+            self.slowest = max(self.slowest, time.time() - started)
+            if self.each:
+                print(f"{started:.4f} {who}", flush=True)
+        except (OSError, ValueError, EOFError, TimeoutError, asyncio.TimeoutError) as error:
+            reason = type(error).__name__
+            self.failed[reason] += 1
+            self.first_failure = self.first_failure or [started, reason]
+            if self.each:
+                print(f"{started:.4f} !{reason}", flush=True)
+            return False
+        return True
+
+    async def ask(self, streams):
+        reader, writer = streams or await asyncio.open_connection(self.host, self.port)
+        try:
+            close = "" if streams or self.client_closes else "Connection: close\r\n"
+            writer.write(f"GET {self.path} HTTP/{self.version}\r\nHost: {self.host}\r\n{close}\r\n".encode())
+            length = await body_length(reader)
+            body = await reader.readexactly(length)
+            if not streams and not self.client_closes and await reader.read():
+                raise ValueError("bytes after the answer")
+            told = json.loads(body)
+            return f"{told['service']}@{told['host']}"
+        finally:
+            if not streams:
+                writer.close()
+
+    async def count(self, number, at_once):
+        places = asyncio.Semaphore(at_once)
+
+        async def one():
+            async with places:
+                await self.once()
+
+        await asyncio.gather(*(one() for _ in range(number)))
+
+    async def pace(self, rate, seconds):
+        started, running, number = time.monotonic(), set(), 0
+        while number < rate * seconds and not self.told.is_set():
+            await asyncio.sleep(max(0.0, started + number / rate - time.monotonic()))
+            task = asyncio.create_task(self.once())
+            running.add(task)
+            task.add_done_callback(running.discard)
+            number += 1
+        await asyncio.gather(*running)
+
+    async def keep(self, number, seconds):
+        until = time.monotonic() + seconds
+
+        async def one():
+            streams = await asyncio.open_connection(self.host, self.port)
+            while time.monotonic() < until and not self.told.is_set() and await self.once(streams):
+                await asyncio.sleep(0.1)
+            streams[1].close()
+
+        await asyncio.gather(*(one() for _ in range(number)))
+
+    async def echo(self, length, half_close):
+        """LENGTH random bytes to /echo, or after the line `echo` with our FIN before their last byte came back."""
+        reader, writer = await asyncio.open_connection(self.host, self.port)
+        sent, came = hashlib.sha256(), hashlib.sha256()
+        head = f"POST /echo HTTP/1.1\r\nHost: {self.host}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        writer.write(b"echo\n" if half_close else head.encode())
+
+        async def send():
+            left = length
+            while left:
+                data = random.randbytes(min(CHUNK, left))
+                left -= len(data)
+                sent.update(data)
+                writer.write(data)
+                await writer.drain()
+            if half_close:
+                writer.write_eof()
+
+        sending = asyncio.create_task(send())
+        left = length if half_close else await body_length(reader)
+        while data := await reader.read(CHUNK):
+            came.update(data)
+            left -= len(data)
+        await sending
+        writer.close()
+        self.answers["same@" if not left and sent.digest() == came.digest() else "different@"] += 1
+
+    def listen_to_stdin(self, loop):
+        def wait():
+            sys.stdin.read()
+            loop.call_soon_threadsafe(self.told.set)
+
+        threading.Thread(target=wait, daemon=True).start()
+
+
+async def body_length(reader):
+    head = await reader.readuntil(b"\r\n\r\n")
+    return next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
+
+
+def words():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("url")
+    parser.add_argument("--count", type=int)
+    parser.add_argument("--at-once", type=int, default=16)
+    parser.add_argument("--rate", type=float)
+    parser.add_argument("--keep", type=int)
+    parser.add_argument("--echo", type=int)
+    parser.add_argument("--half-close", action="store_true")
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--until-told", action="store_true")
+    parser.add_argument("--timeout", type=float, default=3)
+    parser.add_argument("--http", default="1.1")
+    parser.add_argument("--close", choices=["server", "client"], default="server")
+    parser.add_argument("--each", action="store_true")
+    return parser.parse_args()
+
+
+async def main():
+    chosen = words()
+    load = Load(chosen)
+    if chosen.until_told:
+        chosen.seconds = float("inf")
+        load.listen_to_stdin(asyncio.get_running_loop())
+    if chosen.count:
+        await load.count(chosen.count, chosen.at_once)
+    elif chosen.keep:
+        await load.keep(chosen.keep, chosen.seconds)
+    elif chosen.echo:
+        await load.echo(chosen.echo, chosen.half_close)
+    else:
+        await load.pace(chosen.rate or 1, chosen.seconds)
+    result = {
+        "answers": load.answers,
+        "failed": load.failed,
+        "first_failure": load.first_failure,
+        "slowest": load.slowest,
+    }
+    print(json.dumps(result), flush=True)
+
+
+asyncio.run(main())

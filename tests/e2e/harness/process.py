@@ -1,0 +1,220 @@
+"""One ktpy on the laptop: started as an ordinary user, what it says with the time it said it, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tests.e2e.harness.until import until
+
+
+@dataclass(frozen=True)
+class Line:
+    """AT: seconds on the monotonic clock. STREAM: out, err or screen (a terminal has only one)."""
+
+    at: float
+    stream: str
+    text: str
+
+
+@dataclass
+class Heard:
+    """Everything a process said so far."""
+
+    lines: list[Line] = field(default_factory=list)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def listen(self, stream: str, descriptor: int) -> threading.Thread:
+        """Take lines from DESCRIPTOR until its end, and close it."""
+
+        def read() -> None:
+            # A pty whose other end is closed answers EIO, not an end of file; ours may have been closed by a test.
+            with contextlib.suppress(OSError), open(descriptor, errors="replace", newline="\n") as file:
+                for text in file:
+                    with self.changed:
+                        self.lines.append(Line(time.monotonic(), stream, text.rstrip("\r\n")))
+                        self.changed.notify_all()
+
+        thread = threading.Thread(target=read, daemon=True)
+        thread.start()
+        return thread
+
+    def text(self, *streams: str) -> str:
+        with self.changed:
+            return "\n".join(line.text for line in self.lines if not streams or line.stream in streams)
+
+
+class Ktpy:
+    """A running ktpy. Its pid is the real one: every wrapper becomes it by exec.
+
+    Resources: leaving the `with` kills it, if it still runs. TERMINAL: on a pty of its own, else three pipes.
+    """
+
+    def __init__(self, command: Sequence[str], program: Path, *, terminal: bool = False) -> None:
+        self.started = time.monotonic()
+        self.heard = Heard()
+        self._terminal: int | None = None
+        self._threads: list[threading.Thread] = []
+        if terminal:
+            self._open_on_terminal(command)
+        else:
+            self._open_on_pipes(command)
+        self.pid = self.process.pid
+        self._wait_for_exec(program)
+
+    def _open_on_terminal(self, command: Sequence[str]) -> None:
+        master, slave = os.openpty()
+        self._terminal = master
+        words = ["setsid", "--ctty", *command]
+        self.process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave)
+        os.close(slave)
+        self._threads.append(self.heard.listen("screen", os.dup(master)))
+
+    def _open_on_pipes(self, command: Sequence[str]) -> None:
+        outs = {"out": os.pipe(), "err": os.pipe()}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=outs["out"][1], stderr=outs["err"][1], start_new_session=True
+        )
+        for name, (reader, writer) in outs.items():
+            os.close(writer)
+            self._threads.append(self.heard.listen(name, reader))
+
+    def _wait_for_exec(self, program: Path) -> None:
+        """Until the wrappers have become ktpy; then it must have no right that an ordinary user has not."""
+
+        def has_become() -> bool:
+            words = _read(f"/proc/{self.pid}/cmdline").split("\0")
+            return str(program) in words[:2] or self.process.poll() is not None
+
+        until(has_become, f"{program} starts", seconds=10, every=0.002)
+        self.exec_at = time.monotonic()
+        status = _read(f"/proc/{self.pid}/status")
+        if self.process.poll() is None and status:
+            facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+            if facts["State"][0] not in "ZX":
+                assert "0" not in facts["Uid"].split(), f"ktpy runs as root: {facts['Uid']}"
+                assert int(facts["CapEff"], 16) == int(facts["CapPrm"], 16) == 0, "ktpy runs with capabilities"
+
+    # what it said
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events of --output json so far, each with the time `at` which it was read."""
+        with self.heard.changed:
+            lines = [line for line in self.heard.lines if line.text.startswith('{"event"')]
+        return [{**json.loads(line.text), "at": line.at} for line in lines]
+
+    def wait_event(self, kind: str, fits: Callable[[dict[str, Any]], bool] = lambda _: True, *,
+                   seconds: float = 30.0) -> dict[str, Any]:  # fmt: skip
+        """The first event of KIND that FITS. Raises AssertionError, with all that was said, where it does not come."""
+        deadline = time.monotonic() + seconds
+        while True:
+            for event in self.events():
+                if event["event"] == kind and fits(event):
+                    return event
+            left = deadline - time.monotonic()
+            if left <= 0 or self._is_silent():
+                raise AssertionError(f"no event {kind} from ktpy (code {self.process.poll()}):\n{self.said()}")
+            with self.heard.changed:
+                self.heard.changed.wait(min(left, 0.1))
+
+    def wait_ready(self, seconds: float = 30.0) -> dict[str, Any]:
+        return self.wait_event("ready", seconds=seconds)
+
+    def wait_text(self, text: str, *, seconds: float = 30.0) -> None:
+        """Until TEXT was said in any stream."""
+        until(lambda: text in self.heard.text() or self._is_silent(), f"ktpy says {text!r}", seconds=seconds)
+        assert text in self.heard.text(), f"ktpy ended without saying {text!r}:\n{self.said()}"
+
+    def _is_silent(self) -> bool:
+        return self.process.poll() is not None and not any(thread.is_alive() for thread in self._threads)
+
+    def said(self) -> str:
+        """All of it, with seconds since its start, for messages."""
+        with self.heard.changed:
+            lines = list(self.heard.lines)
+        return "\n".join(f"{line.at - self.started:6.2f} {line.stream:<6} {line.text}" for line in lines)
+
+    @property
+    def out(self) -> str:
+        return self.heard.text("out")
+
+    @property
+    def err(self) -> str:
+        return self.heard.text("err", "screen")
+
+    # its end
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def interrupt(self) -> None:
+        """Ctrl-C: SIGINT for it and, as a terminal does, for everything in its group."""
+        if self._terminal is not None:
+            os.write(self._terminal, b"\x03")
+        else:
+            os.killpg(self.pid, signal.SIGINT)
+
+    def kill(self) -> None:
+        """kill -9, and its end."""
+        self.process.kill()
+        self.process.wait()
+
+    def close_terminal(self) -> None:
+        """The window goes: the kernel sends HUP, and every later write fails."""
+        assert self._terminal is not None
+        os.close(self._terminal)
+        self._terminal = None
+
+    def type(self, text: str) -> None:
+        assert self._terminal is not None
+        os.write(self._terminal, text.encode())
+
+    def wait(self, seconds: float = 15.0) -> int:
+        """Its exit code, once all it said was read."""
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"ktpy still runs after {seconds:.0f} s:\n{self.said()}") from None
+        for thread in self._threads:
+            thread.join(2.0)  # a command of its own may hold the pipes a little longer
+        return code
+
+    def __enter__(self) -> Ktpy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.kill()
+        if self._terminal is not None:
+            self.close_terminal()
+        for thread in self._threads:
+            thread.join(2.0)
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """SIGSTOP while the block lasts."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -1,0 +1,58 @@
+"""A namespace's objects as far as they must be the same before and after, and how two such states differ."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Any
+
+from tests.e2e.harness.node import Node
+
+KINDS = (
+    "services,endpoints,endpointslices,pods,secrets,configmaps,serviceaccounts,leases,deployments,replicasets,"
+    "statefulsets,controllerrevisions,daemonsets,jobs,cronjobs,horizontalpodautoscalers,poddisruptionbudgets,"
+    "networkpolicies,ingresses,persistentvolumeclaims,roles,rolebindings,resourcequotas,limitranges"
+)
+TIMES = {"creationTimestamp", "deletionTimestamp", "endpoints.kubernetes.io/last-change-trigger-time"}
+MOVING = TIMES | {"resourceVersion", "generation"}
+HAS_MOVING_STATUS = {"Pod", "Deployment", "ReplicaSet", "StatefulSet", "ResourceQuota"}
+
+Snapshot = dict[str, Any]
+
+
+def taken(node: Node, namespace: str) -> Snapshot:
+    """Kind/name → the object, without what moves by itself."""
+    found = node.read("get", KINDS, "-n", namespace, "--show-managed-fields")
+    return {f"{thing['kind']}/{thing['metadata']['name']}": _tidy(thing) for thing in found["items"]}
+
+
+def difference(before: Snapshot, after: Snapshot) -> str:
+    """Line by line, with the object's name over each; empty where they are the same."""
+    told = []
+    for name in sorted(before.keys() | after.keys()):
+        was, now = _lines(before.get(name)), _lines(after.get(name))
+        told += list(difflib.unified_diff(was, now, f"{name} before", f"{name} after", n=2, lineterm=""))
+    return "\n".join(told)
+
+
+def _tidy(thing: dict[str, Any]) -> Any:
+    entries = thing["metadata"].pop("managedFields", None) or []
+    if thing["kind"] in HAS_MOVING_STATUS:
+        thing.pop("status", None)
+    if thing["kind"] == "EndpointSlice":
+        thing["endpoints"] = sorted(thing.get("endpoints") or [], key=lambda e: str(e["addresses"]))
+    bare = _without_moving(thing)
+    bare["metadata"]["managedFields of ktpy"] = [e for e in entries if str(e.get("manager", "")).startswith("ktpy")]
+    return bare
+
+
+def _without_moving(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_moving(inner) for key, inner in value.items() if key not in MOVING}
+    if isinstance(value, list):
+        return [_without_moving(inner) for inner in value]
+    return value
+
+
+def _lines(thing: Any) -> list[str]:
+    return [] if thing is None else json.dumps(thing, indent=1, sort_keys=True).splitlines()

@@ -1,0 +1,122 @@
+"""`ktpy exchange` on the real node: what reaches the laptop, and that nothing is lost on the way there and back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.e2e.harness import manifests
+from tests.e2e.harness.client import InCluster
+from tests.e2e.harness.laptop import Server, serving
+from tests.e2e.harness.people import Person
+from tests.e2e.harness.space import Space
+
+URL = "http://shop/"
+ROUNDS = 6
+
+
+def test_a_thousand_of_a_thousand_requests_reach_the_laptop_and_kept_connections_stay(
+    space: Space, ana: Person, client: InCluster, server: Server
+) -> None:
+    before = space.snapshot()
+    with client.loading(URL, "--keep", "5", "--until-told", "--each") as kept:
+        kept.wait_line("shop@")
+        with ana.start("exchange", "shop", "--expose", str(server.port)) as session:
+            session.wait_ready()
+            result = client.load(URL, "--count", "1000")
+            session.interrupt()
+            assert session.wait() == 0, session.said()
+        stayed = kept.stop()
+
+    assert (result.answers, result.failed) == ({"laptop": 1000}, {})
+    assert stayed.failed == {}
+    assert stayed.answers.keys() == {"shop"}
+    assert stayed.answers["shop"] > 100
+    assert client.ask(URL) == "shop"
+    space.wait_same(before)
+
+
+@pytest.fixture
+def busy(space: Space) -> Iterator[None]:
+    """Other Services change their selectors and ports all the time."""
+    others = [manifests.service(f"other-{number}", [(80, 8080)], app="shop") for number in range(4)]
+    space.apply(*others)
+    with changing(space, [other["metadata"]["name"] for other in others]):
+        yield
+    space.kubectl("delete", "service", *(other["metadata"]["name"] for other in others))
+
+
+@contextmanager
+def changing(space: Space, names: list[str]) -> Iterator[None]:
+    done = threading.Event()
+
+    def change() -> None:
+        turn = 0
+        while not done.wait(0.2):
+            turn += 1
+            app = "shop" if turn // len(names) % 2 else "nobody"
+            patch = f'{{"spec":{{"selector":{{"app":"{app}"}},"ports":[{{"port":80,"targetPort":{8000 + turn}}}]}}}}'
+            space.kubectl("patch", "service", names[turn % len(names)], "--type=strategic", "-p", patch)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.usefixtures("busy")
+def test_no_new_connection_fails_at_any_switch_while_other_services_change(
+    ana: Person, client: InCluster, server: Server
+) -> None:
+    with client.loading(URL, "--rate", "200", "--until-told", "--each") as load:
+        load.wait_line("shop@")
+        for _ in range(ROUNDS):
+            seen = len(load.lines)
+            with ana.start("exchange", "shop", "--expose", str(server.port)) as session:
+                session.wait_ready()
+                load.wait_line("laptop@", after=seen)
+                session.interrupt()
+                assert session.wait() == 0, session.said()
+            load.wait_line("shop@", after=len(load.lines))
+        result = load.stop()
+
+    assert result.failed == {}, (result.raw["first_failure"], result.answers)
+    assert result.answers["laptop"] > ROUNDS * 200  # each round lasts longer than the linger of 1.5 s
+    assert result.answers["shop"] > 200
+
+
+def test_three_ports_named_and_numeric_are_answered_by_three_laptop_ports(
+    space: Space, ana: Person, client: InCluster
+) -> None:
+    space.deploy(*manifests.THREE)
+    before = space.snapshot()
+    with serving(ana, ports=3) as server:
+        exposed = ",".join(f"{laptop}:{port}" for laptop, port in zip(server.ports, (80, 90, 9100), strict=True))
+        with ana.start("exchange", "three", "--expose", exposed) as session:
+            ready = session.wait_ready()
+            results = [client.load(f"http://three:{port}/", "--count", "50") for port in (80, 90, 9100)]
+            session.interrupt()
+            assert session.wait() == 0, session.said()
+
+    assert [(result.answers, result.failed) for result in results] == [({"laptop": 50}, {})] * 3
+    assert len(ready["taken"]) == 4, ready  # three ports, and the pods that get nothing new
+    space.wait_same(before)
+
+
+@pytest.mark.parametrize("target", ["svc/shop", "deploy/shop", "service/numeric"])
+def test_a_target_may_be_written_as_kind_and_name(fresh: Space, client: InCluster, target: str) -> None:
+    ana = fresh.person("ana")
+    if "numeric" in target:
+        fresh.apply(*manifests.NUMERIC)
+    name = "numeric" if "numeric" in target else "shop"
+    with serving(ana) as server, ana.start("exchange", target, "-p", f"{server.port}:80") as session:
+        session.wait_ready()
+        assert fresh.client().ask(f"http://{name}/") == "laptop"
+        session.interrupt()
+        assert session.wait() == 0, session.said()

@@ -1,0 +1,358 @@
+"""An API server in memory, at the level of ktpy.cluster.http.Api; tests/cluster holds it to the real one."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import copy
+import json
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from ktpy.cluster.http import JSON_PATCH, Answer
+from ktpy.model.ref import CLUSTER_WIDE, KINDS, Object
+from tests.fakes.jsonpatch import PatchRefused, patched
+
+NAMESPACE = "team"
+START = 1_800_000_000.0  # an arbitrary moment of the server's clock
+_KIND_AT = {where: kind for kind, where in KINDS.items()}
+Kubelet = Callable[[Object], Object]
+
+
+class Key(NamedTuple):
+    """Where an object is: no namespace where its kind has none."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+class Change(NamedTuple):
+    """One entry of the watch history."""
+
+    version: int
+    old: Object | None
+    new: Object | None
+
+
+class Refused(Exception):
+    """An answer that is not 2xx."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.reason = status, reason
+
+
+def ready(pod: Object) -> Object:
+    """A kubelet that runs every pod at once."""
+    return {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+
+
+def no_image(pod: Object) -> Object:
+    """A kubelet that cannot pull."""
+    waiting = {"reason": "ErrImagePull", "message": "no such image anywhere"}
+    return {"phase": "Pending", "containerStatuses": [{"state": {"waiting": waiting}}]}
+
+
+def never(pod: Object) -> Object:
+    """A scheduler that finds no node."""
+    why = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}
+    return {"phase": "Pending", "conditions": [why]}
+
+
+class FakeApi:
+    """All objects, their history and a clock that stands still until a test moves `time`.
+
+    Tests act as others through `put`, `edit` and `remove`; a user's own connection, with rights and faults, is a Wire.
+    """
+
+    def __init__(self, *namespaces: str) -> None:
+        self.time = START
+        self.kubelet: Kubelet = ready
+        self._changed = threading.Condition(threading.RLock())
+        self._things: dict[Key, Object] = {}
+        self._history: list[Change] = []
+        self._version = 100
+        self._oldest = 0  # versions before this one are forgotten by the watch
+        for name in namespaces or (NAMESPACE,):
+            self.put({"kind": "Namespace", "metadata": {"name": name}})
+
+    # for tests
+
+    def put(self, thing: Object, *, manager: str = "kubectl") -> Object:
+        """Create THING as somebody else."""
+        kind = thing["kind"]
+        return self._create(kind, thing["metadata"].get("namespace", "" if kind in CLUSTER_WIDE else NAMESPACE), thing,
+                            {"fieldManager": manager})  # fmt: skip
+
+    def edit(self, kind: str, name: str, how: Callable[[Object], object], *, manager: str = "kubectl") -> Object:
+        """Change an object in place as somebody else: HOW edits what it is given."""
+        with self._changed:
+            old = self._things[Key(kind, NAMESPACE, name)]
+            new = copy.deepcopy(old)
+            how(new)
+            return self._update(Key(kind, NAMESPACE, name), old, new, manager)
+
+    def remove(self, kind: str, name: str, *, orphan: bool = False) -> None:
+        self._delete(Key(kind, NAMESPACE, name), {"propagationPolicy": "Orphan" if orphan else "Background"})
+
+    def read(self, kind: str, name: str) -> Object | None:
+        with self._changed:
+            return copy.deepcopy(self._things.get(Key(kind, NAMESPACE, name)))
+
+    def names(self, kind: str) -> list[str]:
+        return sorted(key.name for key in self._things if key.kind == kind and key.namespace == NAMESPACE)
+
+    def forget_history(self) -> None:
+        """As etcd's compaction: a watch from an older version is told 410 Gone."""
+        self._oldest = self._version
+
+    def snapshot(self) -> FakeApi:
+        """The cluster as it is now, to go on with on its own."""
+        with self._changed:
+            other = FakeApi()
+            other.time, other.kubelet, other._version = self.time, self.kubelet, self._version
+            other._things, other._history = copy.deepcopy((self._things, self._history))
+            return other
+
+    # ktpy.cluster.http.Api
+
+    def call(
+        self, method: str, path: str, query: Mapping[str, str], body: Any = None, *, content: str = "application/json"
+    ) -> Answer:
+        sent = json.loads(json.dumps(body))
+        with self._changed:
+            try:
+                status, answer = self._answered(method, path, query, sent, content)
+            except Refused as error:
+                status = error.status
+                answer = {"kind": "Status", "status": "Failure", "reason": error.reason, "message": str(error)}
+            return Answer(status, copy.deepcopy(answer), float(int(self.time)))
+
+    @contextlib.contextmanager
+    def lines(self, path: str, query: Mapping[str, str]) -> Iterator[_Lines]:
+        key = parsed(path)
+        lines = _Lines(self, key, query)
+        try:
+            yield lines
+        finally:
+            lines.cancel()
+
+    # inside
+
+    def _answered(self, method: str, path: str, query: Mapping[str, str], body: Any, content: str) -> tuple[int, Any]:
+        if path == "/version":
+            return 200, {"gitVersion": "v1.35.4"}
+        key = parsed(path)
+        if key.kind == "SelfSubjectAccessReview":
+            return 201, {**body, "status": {"allowed": True}}
+        if method == "POST":
+            return 201, self._create(key.kind, key.namespace, body, query)
+        if not key.name:
+            return 200, self._listed(key, query)
+        old = self._things.get(key)
+        if old is None:
+            raise Refused(404, "NotFound", f'{_resource(key.kind)} "{key.name}" not found')
+        if method == "PATCH":
+            assert content == JSON_PATCH
+            return 200, self._patch(key, old, body, query)
+        if method == "DELETE":
+            self._delete(key, body or {})
+            return 200, {"kind": "Status", "status": "Success"}
+        return 200, old
+
+    def _listed(self, key: Key, query: Mapping[str, str]) -> Object:
+        found = [
+            thing for at, thing in sorted(self._things.items()) if selects(key, query, thing) and at.kind == key.kind
+        ]
+        items = [{k: v for k, v in thing.items() if k not in ("kind", "apiVersion")} for thing in found]
+        return {"kind": f"{key.kind}List", "metadata": {"resourceVersion": str(self._version)}, "items": items}
+
+    def _create(self, kind: str, namespace: str, thing: Object, query: Mapping[str, str]) -> Object:
+        key = Key(kind, namespace, thing["metadata"]["name"])
+        if namespace and Key("Namespace", "", namespace) not in self._things:
+            raise Refused(404, "NotFound", f'namespaces "{namespace}" not found')
+        if not re.fullmatch(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", key.name):
+            raise Refused(422, "Invalid", f'{kind} "{key.name}" is invalid: metadata.name: Invalid value')
+        if key in self._things:
+            raise Refused(409, "AlreadyExists", f'{_resource(kind)} "{key.name}" already exists')
+        new = copy.deepcopy({"apiVersion": KINDS[kind][0], **thing})
+        new["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": self._stamp()}
+        new["metadata"] |= {"namespace": namespace} if namespace else {}
+        if "stringData" in new:
+            text = new.pop("stringData")
+            new["data"] = {name: base64.b64encode(value.encode()).decode() for name, value in text.items()}
+        self._signed(new, query.get("fieldManager", "unknown"))
+        if "dryRun" in query:
+            return new
+        if kind == "Pod":
+            new["status"] = {"phase": "Pending"}
+        self._store(key, new)
+        if kind == "Pod":
+            self._store(key, {**copy.deepcopy(new), "status": self.kubelet(copy.deepcopy(new))})
+        return new
+
+    def _patch(self, key: Key, old: Object, operations: Any, query: Mapping[str, str]) -> Object:
+        try:
+            new = patched(old, operations)
+        except PatchRefused as error:
+            message = "the server rejected our request due to an error in our request"
+            raise Refused(422, "Invalid", message) from error
+        if new["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"]:
+            message = (
+                f'Operation cannot be fulfilled on {_resource(key.kind)} "{key.name}": the object has been modified'
+            )
+            raise Refused(409, "Conflict", message)
+        if new["metadata"]["uid"] != old["metadata"]["uid"]:
+            raise Refused(422, "Invalid", f'{key.kind} "{key.name}" is invalid: metadata.uid: field is immutable')
+        return self._update(key, old, new, query.get("fieldManager", "unknown"))
+
+    def _update(self, key: Key, old: Object, new: Object, manager: str) -> Object:
+        """A write that changes nothing is none: no new version, no new stamp."""
+        fields = [entry for entry in new["metadata"].get("managedFields", []) if entry]
+        new["metadata"]["managedFields"] = fields
+        if _bare(new) != _bare(old):
+            self._signed(new, manager)
+        elif fields == old["metadata"]["managedFields"]:
+            return old
+        self._store(key, new)
+        return new
+
+    def _delete(self, key: Key, options: Mapping[str, Any]) -> None:
+        with self._changed:
+            old = self._things[key]
+            wanted = (options.get("preconditions") or {}).get("uid", old["metadata"]["uid"])
+            if wanted != old["metadata"]["uid"]:
+                raise Refused(409, "Conflict", f"Precondition failed: UID in precondition: {wanted}")
+            self._store(key, None)
+            self._collect(old["metadata"]["uid"], orphan=options.get("propagationPolicy") == "Orphan")
+
+    def _collect(self, owner: str, *, orphan: bool) -> None:
+        """The garbage collector: what has no owner left goes; ORPHAN takes the reference off instead."""
+        for key, thing in list(self._things.items()):
+            owners = thing["metadata"].get("ownerReferences") or []
+            left = [entry for entry in owners if entry["uid"] != owner]
+            if len(left) == len(owners):
+                continue
+            if left or orphan:
+                new = copy.deepcopy(thing)
+                new["metadata"]["ownerReferences"] = left
+                self._store(key, new)
+            else:
+                self._delete(key, {})
+
+    def _store(self, key: Key, new: Object | None) -> None:
+        with self._changed:
+            self._version += 1
+            old = self._things.pop(key, None)
+            if new is not None:
+                new["metadata"]["resourceVersion"] = str(self._version)
+                self._things[key] = new
+            self._history.append(Change(self._version, old, copy.deepcopy(new)))
+            self._changed.notify_all()
+
+    def _signed(self, thing: Object, manager: str) -> None:
+        """MANAGER's entry in managedFields, with the time of this write."""
+        kept = [e for e in thing["metadata"].get("managedFields", []) if e.get("manager") != manager]
+        mine = {"manager": manager, "operation": "Update", "time": self._stamp(), "fieldsType": "FieldsV1"}
+        thing["metadata"]["managedFields"] = [*kept, mine]
+
+    def _stamp(self) -> str:
+        return datetime.fromtimestamp(int(self.time), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class _Lines:
+    """A watch: what of the history KEY and QUERY select, then what comes, until cancelled or out of time."""
+
+    def __init__(self, api: FakeApi, key: Key, query: Mapping[str, str]) -> None:
+        self._api, self._key, self._query = api, key, query
+        self._is_cancelled = False
+        self._until = time.monotonic() + float(query.get("timeoutSeconds", 3600))
+
+    def cancel(self) -> None:
+        with self._api._changed:
+            self._is_cancelled = True
+            self._api._changed.notify_all()
+
+    def __iter__(self) -> Iterator[Any]:
+        seen = self._query.get("resourceVersion")
+        with self._api._changed:
+            if seen is None:
+                items = self._api._listed(self._key, self._query)["items"]
+                backlog = [{"type": "ADDED", "object": _named(self._key.kind, item)} for item in items]
+                at = self._api._version
+            else:
+                backlog, at = [], int(seen)
+        yield from copy.deepcopy(backlog)
+        while (change := self._next(at)) is not None:
+            at = change.version
+            if at < self._api._oldest:
+                yield {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old"}}
+                return
+            if event := self._event(change):
+                yield event
+
+    def _next(self, at: int) -> Change | None:
+        api = self._api
+        with api._changed:
+            while not self._is_cancelled and (left := self._until - time.monotonic()) > 0:
+                if api._version > at:
+                    return next(change for change in api._history if change.version > at)
+                api._changed.wait(left)
+        return None
+
+    def _event(self, change: Change) -> Object | None:
+        """An object that stops matching is DELETED for this watch, one that begins to is ADDED."""
+        old = change.old if change.old and selects(self._key, self._query, change.old) else None
+        new = change.new if change.new and selects(self._key, self._query, change.new) else None
+        if new:
+            return {"type": "MODIFIED" if old else "ADDED", "object": copy.deepcopy(new)}
+        if not old:
+            return None
+        last = copy.deepcopy(change.new or old)
+        last["metadata"]["resourceVersion"] = str(change.version)
+        return {"type": "DELETED", "object": last}
+
+
+def parsed(path: str) -> Key:
+    """/apis/GROUP/VERSION/namespaces/NAMESPACE/PLURAL/NAME, shorter for lists and for kinds without a namespace."""
+    _, root, *rest = path.split("/")
+    group, rest = ("/".join(rest[:2]), rest[2:]) if root == "apis" else (rest[0], rest[1:])
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) > 2:
+        _, namespace, *rest = rest
+    return Key(_KIND_AT[group, rest[0]], namespace, rest[1] if len(rest) > 1 else "")
+
+
+def selects(key: Key, query: Mapping[str, str], thing: Object) -> bool:
+    """Whether a list or watch of KEY under QUERY's selectors shows THING."""
+    meta = thing["metadata"]
+    if thing["kind"] != key.kind or key.namespace not in ("", meta.get("namespace", "")):
+        return False
+    if (field := query.get("fieldSelector")) and field != f"metadata.name={meta['name']}":
+        return False
+    labels = meta.get("labels") or {}
+    for part in filter(None, query.get("labelSelector", "").split(",")):
+        name, equals, value = part.partition("=")
+        if name not in labels or (equals and labels[name] != value):
+            return False
+    return True
+
+
+def _bare(thing: Object) -> Object:
+    meta = {k: v for k, v in thing["metadata"].items() if k not in ("managedFields", "resourceVersion")}
+    return {**thing, "metadata": meta}
+
+
+def _named(kind: str, item: Object) -> Object:
+    return {"kind": kind, "apiVersion": KINDS[kind][0], **item}
+
+
+def _resource(kind: str) -> str:
+    group, plural = KINDS[kind]
+    return f"{plural}.{group.split('/')[0]}" if "/" in group else plural

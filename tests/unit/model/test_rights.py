@@ -1,0 +1,38 @@
+"""One table of rights, from which the Role and every check come."""
+
+from __future__ import annotations
+
+import yaml
+
+from ktpy.model.rights import Right, needed, rights, role_text
+
+
+def test_the_role_grants_exactly_the_table() -> None:
+    role = yaml.safe_load(role_text("team"))
+
+    granted = {
+        str(Right(verb, group, *resource.split("/", 1)))
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert granted == {str(right) for right in rights()}
+    assert role["metadata"] == {"name": "ktpy", "namespace": "team"}
+
+
+def test_secrets_are_never_read() -> None:
+    assert {right.verb for right in needed("secrets")} == {"create", "delete"}
+
+
+def test_services_are_neither_created_nor_deleted() -> None:
+    assert not {"create", "delete", "update"} & {right.verb for right in needed("services")}
+
+
+def test_a_right_says_itself_as_kubectl_does() -> None:
+    assert str(Right("get", "apps", "deployments")) == "get deployments.apps"
+    assert str(Right("create", "", "pods", "portforward")) == "create pods/portforward"
+
+
+def test_needed_rights_include_subresources() -> None:
+    assert Right("create", "", "pods", "portforward") in needed("pods")

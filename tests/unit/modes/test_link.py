@@ -1,0 +1,196 @@
+"""A shadow and a tunnel: up before anything is switched, replaced when the pod goes, and gone with the session."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ktpy.errors import Interrupted, KtError, NotFound, Taken
+from ktpy.model import names
+from ktpy.model.events import FirstRequest, Note, Step, Tunnel, Waiting
+from ktpy.model.ports import PodPort, Route, ServicePort
+from ktpy.model.ref import Ref
+from ktpy.modes.link import Link, linked
+from ktpy.net.tunnel import Arrival, TunnelState
+from ktpy.session import Session
+from ktpy.stop import Stop
+from tests.fakes import api as kubelets
+from tests.fakes import things
+from tests.fakes.api import FakeApi
+from tests.fakes.run import Person, person, still
+
+SHOP = Ref("Service", "shop", "team")
+ROUTES = (
+    Route(ServicePort(80, "http", "web", 8080), PodPort(8080, "web"), "127.0.0.1", 5000),
+    Route(ServicePort(90, "rpc", "9090", 9090), PodPort(9090), "127.0.0.1", 5001),
+)
+
+
+@pytest.fixture
+def ana(api: FakeApi) -> Person:
+    api.put(things.service())
+    return person(api)
+
+
+def link_of(user: Person):
+    """A context manager: a session and its link."""
+    import contextlib
+
+    @contextlib.contextmanager
+    def opened():
+        with (
+            Session.open(user.kt, "exchange", SHOP) as session,
+            linked(user.kt, session, ROUTES, base="shop-kt", wears={"app": "kt-1"}) as link,
+        ):
+            yield link
+
+    return opened()
+
+
+def test_every_port_is_brought_here_and_probed_before_the_link_is_there(ana: Person) -> None:
+    with link_of(ana):
+        (tunnel,) = ana.tunnels
+        assert tunnel.arrivals == (Arrival(8080, "127.0.0.1", 5000), Arrival(9090, "127.0.0.1", 5001))
+        assert tunnel.probed == [8080, 9090]
+        assert tunnel.is_open
+
+    assert not tunnel.is_open
+
+
+def test_the_pod_wears_the_diverted_selector_and_the_secret_holds_no_private_key_of_ours(
+    api: FakeApi, ana: Person
+) -> None:
+    with link_of(ana) as link:
+        pod = api.read("Pod", "shop-kt")
+        secret = api.read("Secret", names.lease_name(link.session.id))
+
+    assert pod is not None
+    assert pod["metadata"]["labels"]["app"] == "kt-1"
+    assert secret is not None
+    assert secret["data"].keys() == {"ssh_host_ed25519_key", "authorized_keys"}
+    assert ana.tunnels[0].keys.client_private not in str(secret)
+
+
+def test_leaving_closes_the_tunnel_and_takes_pod_and_secret_away(api: FakeApi, ana: Person) -> None:
+    with link_of(ana):
+        pass
+
+    assert (api.names("Pod"), api.names("Secret"), api.names("Lease")) == ([], [], [])
+
+
+def test_steps_are_told_as_they_end(ana: Person) -> None:
+    with link_of(ana):
+        told = [event.name for event in ana.told if isinstance(event, Step)]
+
+    assert told == ["shadow pod", "tunnel"]
+
+
+def test_an_image_that_cannot_be_pulled_is_told_at_once_with_the_kubelets_words(api: FakeApi, ana: Person) -> None:
+    api.kubelet = kubelets.no_image
+
+    with pytest.raises(KtError, match="cannot get its image .*no such image anywhere") as refused, link_of(ana):
+        pytest.fail("no pod, no link")
+
+    assert "ktpy images build" in refused.value.try_[0]
+    assert (api.names("Pod"), api.names("Secret"), api.names("Lease")) == ([], [], [])
+
+
+def test_a_pod_that_never_comes_is_told_after_the_timeout_with_the_schedulers_words(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ktpy.modes.link.SLOW_SECONDS", 0.01)
+    api.kubelet = kubelets.never
+    user = person(api, timeout=0.05)
+
+    with pytest.raises(KtError, match="does not run after 0 s: not scheduled: 0/1 nodes"), link_of(user):
+        pytest.fail("no pod, no link")
+
+    assert any(isinstance(event, Waiting) and "0/1 nodes" in event.detail for event in user.told)
+
+
+def test_ctrl_c_while_waiting_for_the_pod_ends_it(api: FakeApi, ana: Person) -> None:
+    api.kubelet = kubelets.never
+    ana.wire.before = lambda deed: deed == "watch Pod" and ana.kt.stop.ask("Ctrl-C")  # type: ignore[assignment, return-value]
+
+    with pytest.raises(Interrupted), link_of(ana):
+        pytest.fail("it was ended")
+
+    assert api.names("Pod") == []
+
+
+def test_a_pod_that_is_deleted_is_replaced_once_and_the_tunnel_moves(api: FakeApi, ana: Person) -> None:
+    with link_of(ana) as link:
+        api.remove("Pod", "shop-kt")
+        assert still(lambda: ana.tunnels[0].kicks == 1, ana.kt.stop)
+        assert api.names("Pod") == ["shop-kt-r2"]
+        assert link.shadow.name == "shop-kt-r2"
+
+        api.remove("Pod", "shop-kt-r2")
+        assert still(lambda: ana.tunnels[0].kicks == 2, ana.kt.stop)
+        assert api.names("Pod") == ["shop-kt-r3"]
+
+    notes = [event.text for event in ana.told if isinstance(event, Note)]
+    assert notes[0] == "Shadow pod/shop-kt is deleted; pod/shop-kt-r2 takes its place."
+    assert len(notes) == 2
+    assert api.names("Pod") == []
+
+
+def test_the_tunnel_moves_only_when_the_new_pod_runs(api: FakeApi, ana: Person) -> None:
+    """A pod that is evicted or drained serves its tunnel on, while new connections find its successor."""
+    with link_of(ana):
+        api.kubelet = kubelets.never
+        api.edit("Pod", "shop-kt", lambda now: now["status"].update(phase="Failed", reason="Evicted"))
+        assert still(lambda: "shop-kt-r2" in api.names("Pod"), ana.kt.stop)
+        assert ana.tunnels[0].kicks == 0
+
+        api.edit("Pod", "shop-kt-r2", lambda now: now.update(status=kubelets.ready({})))
+        assert still(lambda: ana.tunnels[0].kicks == 1, ana.kt.stop)
+
+
+def test_a_pod_deleted_by_whoever_ended_the_session_is_not_replaced(api: FakeApi, ana: Person) -> None:
+    with link_of(ana) as link:
+        api.edit("Lease", names.lease_name(link.session.id),
+                 lambda now: now["metadata"]["annotations"].update({names.ENDED_BY: "bob"}))  # fmt: skip
+        api.remove("Pod", "shop-kt")
+        assert ana.kt.stop.wait(10)
+        assert api.names("Pod") == []
+
+    assert isinstance(ana.kt.stop.error, Taken)
+
+
+def test_the_way_to_a_pod_that_does_not_run_is_not_tried(api: FakeApi, ana: Person) -> None:
+    with link_of(ana) as link:
+        api.kubelet = kubelets.never
+        api.remove("Pod", "shop-kt")
+        assert still(lambda: link.shadow.name == "shop-kt-r2", ana.kt.stop)
+
+        with pytest.raises(NotFound, match="pod/shop-kt-r2: not scheduled"):
+            ana.tunnels[0].dial(asyncio.Protocol)
+
+
+def test_what_becomes_of_the_tunnel_is_told(ana: Person) -> None:
+    with link_of(ana):
+        ana.tunnels[0].on_state(TunnelState("healing", 0.0, "cut"))
+
+    assert [event for event in ana.told if isinstance(event, Tunnel)] == [Tunnel("up"), Tunnel("healing", "cut")]
+
+
+def test_the_first_request_is_told_once_it_came(ana: Person) -> None:
+    with link_of(ana) as link:
+        ana.tunnels[0].carry(connections=1, first_connection_at=0.0)
+
+        link.report_first_request(Stop())
+
+    assert [event for event in ana.told if isinstance(event, FirstRequest)] == [FirstRequest(0.0)]
+
+
+def test_no_request_is_not_told(ana: Person) -> None:
+    done = Stop()
+    done.ask("left")
+
+    with link_of(ana) as link:
+        assert isinstance(link, Link)
+        link.report_first_request(done)
+
+    assert not [event for event in ana.told if isinstance(event, FirstRequest)]

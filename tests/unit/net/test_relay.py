@@ -1,0 +1,102 @@
+from ktpy.net.counters import Counters
+from ktpy.net.relay import Relay
+from tests.unit.net.fakes import FakeTransport
+
+
+class Pair:
+    """A relay between two fake transports."""
+
+    def __init__(
+        self, *, first: bytes = b"", has_eof: bool = False, early: bytes = b"", early_eof: bool = False
+    ) -> None:
+        self.counters, self.ends = Counters(), 0
+        self.scratch = memoryview(bytearray(100))
+        self.relay = Relay(self.counters, self.scratch, on_end=self._end, first=first, has_eof=has_eof)
+        self.laptop, self.cluster = FakeTransport(), FakeTransport()
+        self.relay.socket.connection_made(self.laptop)
+        if early:
+            self.laptop_says(early)
+        if early_eof:
+            self.relay.socket.eof_received()
+        self.relay.connection_made(self.cluster)
+
+    def _end(self) -> None:
+        self.ends += 1
+
+    def laptop_says(self, data: bytes) -> None:
+        self.relay.socket.get_buffer(-1)[: len(data)] = data
+        self.relay.socket.buffer_updated(len(data))
+
+
+def test_bytes_go_both_ways_and_are_counted() -> None:
+    pair = Pair()
+    pair.laptop_says(b"up")
+    pair.relay.data_received(b"down!")
+    assert (pair.cluster.written, pair.laptop.written) == (b"up", b"down!")
+    assert (pair.counters.bytes_to_cluster, pair.counters.bytes_to_laptop) == (2, 5)
+
+
+def test_what_the_laptop_says_before_the_stream_is_there_is_kept() -> None:
+    pair = Pair(early=b"220 ready", early_eof=True)
+    assert pair.cluster.written == b"220 ready"
+    assert pair.cluster.calls == ["eof"]
+    assert pair.laptop.calls == ["pause", "resume"]
+
+
+def test_what_was_read_of_the_stream_before_comes_first() -> None:
+    pair = Pair(first=b"GET /", has_eof=True)
+    assert pair.laptop.written == b"GET /"
+    assert "eof" in pair.laptop.calls
+
+
+def test_a_fin_passes_and_the_other_way_stays_open() -> None:
+    pair = Pair()
+    assert pair.relay.eof_received()
+    pair.laptop_says(b"answer")
+    assert pair.relay.socket.eof_received()
+    assert pair.laptop.calls[-1] == "eof"
+    assert (pair.cluster.written, pair.cluster.calls) == (b"answer", ["eof"])
+
+
+def test_the_slower_side_sets_the_pace() -> None:
+    pair = Pair()
+    pair.relay.pause_writing()
+    pair.relay.resume_writing()
+    pair.relay.socket.pause_writing()
+    pair.relay.socket.resume_writing()
+    assert pair.laptop.calls[-2:] == ["pause", "resume"]
+    assert pair.cluster.calls == ["pause", "resume"]
+
+
+def test_an_end_is_flushed_and_a_loss_is_a_reset() -> None:
+    ended, broken = Pair(), Pair()
+    ended.relay.connection_lost(None)
+    broken.relay.connection_lost(OSError("cut"))
+    assert (ended.laptop.calls[-1], broken.laptop.calls[-1]) == ("close", "abort")
+
+
+def test_a_laptop_that_is_gone_ends_the_stream() -> None:
+    ended, broken = Pair(), Pair()
+    ended.relay.socket.connection_lost(None)
+    broken.relay.socket.connection_lost(ConnectionResetError())
+    assert (ended.cluster.calls, broken.cluster.calls) == (["close"], ["abort"])
+    ended.relay.data_received(b"too late")
+    assert ended.laptop.written == b""
+
+
+def test_the_end_is_told_once_when_both_are_gone() -> None:
+    pair = Pair()
+    pair.relay.socket.connection_lost(None)
+    assert pair.ends == 0
+    pair.relay.connection_lost(None)
+    pair.relay.give_up()
+    assert pair.ends == 1
+
+
+def test_a_laptop_that_hung_up_before_the_stream_was_there() -> None:
+    relay = Relay(Counters(), memoryview(bytearray(10)), on_end=lambda: None)
+    relay.socket.connection_made(FakeTransport())
+    relay.socket.connection_lost(None)
+    cluster = FakeTransport()
+    relay.connection_made(cluster)
+    assert cluster.calls == ["abort"]
