@@ -1,5 +1,16 @@
-"""`python -m ktpy` is `ktpy`."""
+"""The program's start: `ktpy`, and `python -m ktpy`."""
 
-from ktpy.cli.main import main
+import sys
 
-main()
+
+def main() -> None:
+    """The console script. Ctrl-C while the program still loads ends it like any other, without a traceback."""
+    try:
+        from ktpy.cli.main import run
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
 
 import click
@@ -43,11 +42,6 @@ ALIASES = {"list": "birdseye"}
 def cli(ctx: click.Context, /, **shared: object) -> None:
     """One laptop process inside a shared Kubernetes cluster, with no privilege at either end."""
     take_shared(ctx.ensure_object(App), dict(shared))
-
-
-def main() -> None:
-    """The console script."""
-    sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str], app: App | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -117,9 +118,18 @@ class Say:
         return f"{colour}{text}{PLAIN}" if self._coloured else text
 
     def _write(self, stream: TextIO, text: str) -> None:
-        with self._lock, contextlib.suppress(OSError, ValueError):
-            stream.write(f"{text}\n")
-            stream.flush()
+        with self._lock:
+            try:
+                stream.write(f"{text}\n")
+                stream.flush()
+            except (OSError, ValueError):
+                _give_up(stream)
+
+
+def _give_up(stream: TextIO) -> None:
+    """A terminal that is closed stays closed: what is still buffered goes nowhere, or Python would exit with 120."""
+    with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:

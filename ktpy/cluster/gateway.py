@@ -127,8 +127,15 @@ class Cluster:
         answer = self._call(
             "PATCH", path(ref), {"fieldManager": MANAGER}, guarded(old, list(operations)), content=JSON_PATCH
         )
+        if answer.status == 422 and self._has_moved(old):
+            raise Conflict(f"{ref} cannot be changed: it has changed meanwhile.")
         raise_for(answer, f"{ref} cannot be changed")
         return _object(answer.body, ref.kind)
+
+    def _has_moved(self, old: Object) -> bool:
+        """The server checks the version only after it has applied a patch: one that no longer fits is a 422 to it."""
+        now = self.get(ref_of(old))
+        return now is None or now["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"]
 
     def change(self, ref: Ref, how: Callable[[Object], Object], *, before: Callable[[], object] = lambda: None,
                start: Object | None = None) -> Object | None:  # fmt: skip

@@ -45,7 +45,8 @@ def start_stamp(pid: int) -> str:
     """When process PID started, in the kernel's own unit; tells a reused pid from the old one. Empty where unknown."""
     with contextlib.suppress(OSError, IndexError):
         # Field 22 of /proc/PID/stat (proc(5)); the name in field 2 may hold spaces and parentheses.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if fields[0] in "ZX" else fields[19]  # a zombie has ended, though its parent has not yet looked
     return ""
 
 

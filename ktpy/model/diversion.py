@@ -65,6 +65,12 @@ def holder_of(service: Object) -> SessionId | None:
     return note.session if note and not is_stale(service, note) else None
 
 
+def is_in_force(service: Object, session: SessionId) -> bool:
+    """Whether SESSION's diversion is whole: with one value of its owner's in between, the selector finds no pod."""
+    note = note_of(service)
+    return note is not None and holder_of(service) == session and selector_of(service) == note.set
+
+
 def diverted(service: Object, session: SessionId, value: str) -> Object:
     """SERVICE pointed at pods that wear VALUE under each key of its selector, with the undo note in the same write.
 

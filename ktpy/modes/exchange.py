@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ktpy import undo
-from ktpy.errors import NotFound, Taken
+from ktpy.errors import KtError, NotFound, Taken
 from ktpy.kt import Kt
 from ktpy.model import diversion, manifests, names, ports
 from ktpy.model.events import Note, Step
@@ -25,6 +26,7 @@ from ktpy.stop import Stop
 from ktpy.watching import View
 from ktpy.workers import Workers, together
 
+log = logging.getLogger(__name__)
 MODE = "exchange"
 RIGHTS = ("leases", "secrets", "pods", "services")
 
@@ -75,7 +77,7 @@ def objects(kt: Kt, plan: Plan) -> tuple[Object, ...]:
     secret = manifests.key_secret(identity.session, owner, keys)
     name = names.shadow_name(plan.ref.name, MODE, identity.session)
     pod_ports = ports.pod_ports(plan.routes)
-    wears = diversion.selector_of(diverted(plan.service, identity.session))
+    wears = worn(plan.service, identity.session)
     pod = manifests.shadow_pod(name, identity.session, owner, shape=kt.shape, ports=pod_ports, wears=wears)
     return lease, secret, pod
 
@@ -93,12 +95,18 @@ def steps(kt: Kt, plan: Plan) -> list[tuple[str, Object, Object]]:
     return [*made, (f"patch {plan.ref}", {"patch": there}, {"patch": back})]
 
 
+def worn(service: Object, session: SessionId) -> Mapping[str, str]:
+    """What SESSION's shadow wears; SERVICE may be as another session held it, which keeps the owner's keys."""
+    return dict.fromkeys(diversion.selector_of(service), names.selector_value(session))
+
+
 def diverted(service: Object, session: SessionId) -> Object:
     """SERVICE pointed at SESSION's shadow. Raises Taken where another session holds it by now."""
     holder = diversion.holder_of(service)
     if holder not in (None, session):
         raise Taken(f"{ref_of(service)} was taken by session {holder} a moment ago.", "ktpy birdseye")
-    return diversion.diverted(service, session, names.selector_value(session))
+    # Half taken back, our own values must not end up in the note as its owner's.
+    return diversion.diverted(diversion.given_back(service, session), session, names.selector_value(session))
 
 
 @contextlib.contextmanager
@@ -109,14 +117,26 @@ def exchange(kt: Kt, plan: Plan, *, gate: Callable[[], None] = lambda: None, aga
     owner takes the Service back, divert it again; else that ends the run.
     """
     with Session.open(kt, MODE, plan.ref) as session:
-        wears = diversion.selector_of(diverted(plan.service, session.id))
+        wears = worn(plan.service, session.id)
         base = names.shadow_name(plan.ref.name, MODE, session.id)
         with linked(kt, session, plan.routes, base=base, wears=wears) as link:
             gate()
             kt.stop.check()
             with _switched(kt, session, plan.ref, again=again) as workers:
+                _follow(kt, link, plan)
                 workers.start("first-request", lambda: link.report_first_request(workers.done))
                 yield link
+
+
+def _follow(kt: Kt, link: Link, plan: Plan) -> None:
+    """Ready is when the Service's address leads here, not when its selector says so."""
+    started = time.monotonic()
+    seen = link.follow(plan.service["spec"]["clusterIP"], plan.routes[0].service.port)
+    kt.stop.check()
+    if seen:
+        kt.tell(Step("follow", "the Service's address leads here", time.monotonic() - started))
+    else:
+        kt.tell(Note("The Service's address was not yet seen to lead here; nodes may need some more seconds."))
 
 
 @contextlib.contextmanager
@@ -133,9 +153,12 @@ def _switched(kt: Kt, session: Session, ref: Ref, *, again: bool) -> Iterator[Wo
             yield workers
     finally:
         started = time.monotonic()
-        after = undo.put_back(kt.cluster, ref, session.id)
-        kt.tell(Step("give back", f"{ref} is its owner's again", time.monotonic() - started))
-        undo.forget_us(kt.cluster, after)
+        try:
+            after = undo.put_back(kt.cluster, ref, session.id)
+            kt.tell(Step("give back", f"{ref} is its owner's again", time.monotonic() - started))
+            undo.forget_us(kt.cluster, after)
+        except KtError as error:  # the session's own give-back tries again, and says what is left
+            log.debug("giving back: %s", error)
         Stop().wait(max(0.0, kt.settings.linger - (time.monotonic() - started)))
 
 
@@ -153,7 +176,7 @@ class _Guard:
         if view is None or not view.is_complete:
             return False
         service = view.objects.get(self._ref.name)
-        return service is None or diversion.holder_of(service) != self._session.id
+        return service is None or not diversion.is_in_force(service, self._session.id)
 
     def watch(self, done: Stop) -> None:
         """A worker. Raises what ends the run."""
@@ -164,9 +187,10 @@ class _Guard:
             service = self._kt.cluster.get(self._ref)
             if service is None:
                 raise NotFound(f"{self._ref} was deleted while this laptop answered for it.")
-            if diversion.holder_of(service) == self._session.id:
+            if diversion.is_in_force(service, self._session.id):
                 stop.wait(0.2)
                 continue
+            self._session.renew()  # raises Taken with the name of whoever ended this session
             flips += 1
             self._lost(service, flips)
 
@@ -174,10 +198,9 @@ class _Guard:
         who = last_writer(service)
         if not self._again or flips > self.FLIPS:
             tries = f" for the {flips}rd time; ktpy does not fight" if flips > self.FLIPS else ""
-            raise Taken(
-                f"{self._ref} was taken back by {who}{tries}. Its traffic is its owner's; this session ends.",
-                f"ktpy exchange {self._ref.name} --if-taken-back again      to divert it again",
-            )
+            taken = f"{self._ref} was taken back by {who}{tries}. Its traffic is its owner's; this session ends."
+            self._kt.tell(Note(taken))  # now: the give-back, with its linger, comes before the last word
+            raise Taken(taken, f"ktpy exchange {self._ref.name} --if-taken-back again      to divert it again")
         self._session.take(self._ref, lambda now: diverted(now, self._session.id))
         self._kt.tell(Note(f"{self._ref} was taken back by {who}, and is diverted again."))
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SLOW_SECONDS = 2.0
 PROBE_SECONDS = 10.0
+FOLLOW_SECONDS = 3.0
+KNOCK_SECONDS = 0.05
 
 
 class Shadow:
@@ -73,6 +75,8 @@ class Shadow:
     def _must_run(self, timeout: float) -> None:
         state = self.state() or PodState(Phase.COMING, "not seen yet")
         image = self._kt.shape.image
+        if state.phase is Phase.GOING:
+            self._session.renew()  # raises Taken where somebody ended this session
         if state.phase is Phase.NO_IMAGE:
             raise KtError(
                 f"pod/{self.name} cannot get its image {image}: {state.why}.",
@@ -85,11 +89,18 @@ class Shadow:
             after = f" after {timeout:.0f} s" if state.phase is Phase.COMING else ""
             raise KtError(f"pod/{self.name} does not run{after}: {state.why}.", f"kubectl describe pod {self.name}")
 
-    def keep(self) -> None:
-        """A worker: replace the pod whenever it goes, and say so."""
+    def keep(self, move: Callable[[], None]) -> None:
+        """A worker: replace the pod whenever it goes, say so, and MOVE the tunnel into the new one once that runs.
+
+        A pod that is asked to go serves the tunnel it has for minutes, while new connections find the new pod.
+        """
         done = self._workers.done
+        moved_to = self.name
         while not done.is_asked:
             state = self.state()
+            if state is not None and state.phase is Phase.RUNNING and self.name != moved_to:
+                moved_to = self.name
+                move()
             if state is None or state.phase not in (Phase.GOING, Phase.BROKEN, Phase.NO_IMAGE):
                 self._kt.stop.wait_for(lambda seen=state: self.state() != seen or done.is_asked)  # type: ignore[misc]
                 if self._kt.stop.is_asked:
@@ -105,7 +116,12 @@ class Shadow:
         self._kt.tell(Note(f"Shadow pod/{old} is {state.why}; pod/{name} takes its place."))
         self._session.create(self._make(name))
         self.name = name
+        # The view may be a moment behind: a pod that it does not show yet is not gone.
+        self._kt.stop.wait_for(lambda: self._is_in_view() or self._workers.done.is_asked, SLOW_SECONDS)
         self._kt.stop.poke()
+
+    def _is_in_view(self) -> bool:
+        return self._view is not None and self.name in self._view.objects
 
 
 class Link:
@@ -122,6 +138,24 @@ class Link:
 
     def stats(self) -> TunnelStats:
         return self.tunnel.stats()
+
+    def follow(self, host: str, port: int) -> bool:
+        """Wait until a connection to HOST:PORT, the Service's own address, comes here: the node has followed the switch.
+
+        kube-proxy takes up to a second. Knocks send nothing, and may reach an original pod before. False: not seen in
+        time; a NetworkPolicy may forbid the shadow what others may.
+        """
+        until = time.monotonic() + FOLLOW_SECONDS
+
+        def has_arrived() -> bool:
+            return self.stats().first_connection_at is not None
+
+        while not has_arrived() and time.monotonic() < until and not self._kt.stop.is_asked:
+            self.tunnel.knock(host, port)
+            self._kt.stop.wait_for(has_arrived, KNOCK_SECONDS)
+        seen = has_arrived()
+        self.tunnel.start_over()
+        return seen
 
     def report_first_request(self, done: Stop) -> None:
         """A worker: say when the cluster's first connection reaches the laptop."""
@@ -163,7 +197,7 @@ def linked(kt: Kt, session: Session, routes: Sequence[Route], *, base: str, wear
             link.probe(routes)
             kt.stop.check()
             kt.tell(Step("tunnel", "probed end to end", time.monotonic() - started))
-            workers.start("shadow", shadow.keep)
+            workers.start("shadow", lambda: shadow.keep(tunnel.kick))
             yield link
 
 
@@ -183,4 +217,4 @@ def _tunnel(kt: Kt, shadow: Shadow, keys: SessionKeys, routes: Sequence[Route]) 
     from ktpy.net.tunnel import Arrival
 
     points = [Arrival(pod, host, port) for pod, (host, port) in arrivals(routes).items()]
-    return kt.tunnel(dial, keys, points, on_state=on_state)
+    return kt.tunnel(dial, keys, points, on_state=on_state, on_first=kt.stop.poke)

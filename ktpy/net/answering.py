@@ -47,6 +47,7 @@ class Answering:
         self._tasks: set[asyncio.Task[None]] = set()
         self._probes: list[tuple[int, bytes]] = []
         self._held: set[Held] = set()
+        self._relays: set[Relay] = set()
         self.idle = asyncio.Event()
         self.idle.set()
 
@@ -77,6 +78,8 @@ class Answering:
             self._probes.remove(probe)
             for held in list(self._held):
                 held.judge()
+                if not held.is_waiting:
+                    self._held.discard(held)
 
     async def close(self) -> None:
         """Forget what is being connected, and wait until every laptop socket is closed."""
@@ -84,6 +87,8 @@ class Answering:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        for relay in list(self._relays):
+            relay.give_up()
         await self.idle.wait()
 
     def _words(self, port: int) -> list[bytes]:
@@ -136,7 +141,15 @@ class Answering:
     def _relay(self, first: bytes = b"", *, has_eof: bool = False) -> Relay:
         self._counters.arrived(time.monotonic())
         self.idle.clear()
-        return Relay(self._counters, self._scratch, on_end=self._ended, first=first, has_eof=has_eof)
+
+        def ended() -> None:
+            self._relays.discard(relay)
+            self._ended()
+
+        soon = asyncio.get_running_loop().call_soon
+        relay = Relay(self._counters, self._scratch, soon=soon, on_end=ended, first=first, has_eof=has_eof)
+        self._relays.add(relay)
+        return relay
 
     async def _connect(self, relay: Relay, arrival: Arrival) -> str:
         """Why the laptop's port cannot be reached, or nothing."""

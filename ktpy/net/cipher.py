@@ -91,8 +91,7 @@ class Opener:
             at = self._complete_rest(view)
             if at < 0:
                 return
-            whole = bytes(self._rest)
-            self._rest.clear()
+            whole, self._rest = self._rest, bytearray()
             yield self._open(memoryview(whole))
         end = len(view)
         while end - at >= 4:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -21,7 +22,8 @@ class TunnelStats:
 class Counters:
     """Written by the tunnel's thread only; a reader in another thread may see a value that is a moment old."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_first: Callable[[], None] = lambda: None) -> None:
+        self._on_first = on_first
         self.connections = 0
         self.open_now = 0
         self.failed = 0
@@ -35,6 +37,14 @@ class Counters:
         self.open_now += 1
         if self.first_connection_at is None:
             self.first_connection_at = now
+            self._on_first()
+
+    def start_over(self) -> None:
+        """Count arrivals from here on."""
+        self.connections, self.first_connection_at = 0, None
+
+    def healed(self) -> None:
+        self.heals += 1
 
     def ended(self) -> None:
         self.open_now -= 1

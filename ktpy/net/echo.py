@@ -53,6 +53,10 @@ class Held(asyncio.Protocol):
         self._got = b""
         self._stream: asyncio.Transport | None = None
 
+    @property
+    def is_waiting(self) -> bool:
+        return self._stream is not None
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._stream = transport
 

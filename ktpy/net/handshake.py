@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import paramiko
+from paramiko.ssh_exception import IncompatiblePeer
 from sshtunnel import SSHTunnelForwarder
 
 from ktpy.errors import KtError, TunnelLost
@@ -105,6 +106,8 @@ class Handshake:
             return self._take_over(transport)
         except paramiko.AuthenticationException as error:
             raise self._failure("the shadow pod's sshd refused this session's key") from error
+        except IncompatiblePeer as error:
+            raise TunnelLost(f"what answers in the shadow pod is not our sshd: {error}") from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             wrong = "Bad host key" in str(error) or "verification" in str(error)
             what = _WRONG_HOST if wrong else f"the shadow pod's sshd did not let us in: {error or 'it hung up'}"

@@ -30,9 +30,10 @@ class SessionKeys:
         """The one line of authorized_keys: this key may listen on PORTS, reach out, and do nothing else.
 
         sshd(8), AUTHORIZED_KEYS: a bare port means "*:port", so the client chooses the address it listens on.
-        Without any permitlisten every port would be allowed, so no ports means `permitlisten="none"`.
+        Without any permitlisten every port would be allowed, and "none" is no legal value here: where no ports are
+        wanted, one that harms nobody stands for none.
         """
-        may_listen = ",".join(f'permitlisten="{port}"' for port in ports) or 'permitlisten="none"'
+        may_listen = ",".join(f'permitlisten="{port}"' for port in ports) or 'permitlisten="localhost:1"'
         return f"restrict,port-forwarding,{may_listen} {self.client_public} {COMMENT}"
 
 

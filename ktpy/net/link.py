@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from ktpy.errors import TunnelLost
 from ktpy.net.handshake import USER, Handshake, Session
 from ktpy.net.keys import SessionKeys
-from ktpy.net.pump import Limits, Opening, Pump
+from ktpy.net.pump import Opening, Pump
+from ktpy.net.sending import Limits
 
 Dial = Callable[[Callable[[], asyncio.Protocol]], Awaitable[tuple[asyncio.BaseTransport, asyncio.BaseProtocol]]]
 

@@ -15,11 +15,10 @@ from ktpy.net.channel import BIGGEST_DATA, FIRST_WINDOW, Channel
 from ktpy.net.cipher import message
 from ktpy.net.handshake import Session
 from ktpy.net.pulse import Pulse
-from ktpy.net.rekey import Rekey
+from ktpy.net.sending import USUAL, Limits, Sending
 
 log = logging.getLogger(__name__)
 
-FLUSH_SIZE = 512 * 1024
 # All streams together may let this much more come than their first windows.
 WINDOW_BUDGET = 256 * 1024 * 1024
 
@@ -36,19 +35,7 @@ class Opening:
     origin_port: int
 
 
-@dataclass(frozen=True)
-class Limits:
-    """REKEY_BYTES: new keys after so many bytes in either direction; KEEPALIVE: seconds between questions."""
-
-    keepalive: float = 5.0
-    misses: int = 3
-    rekey_bytes: int = 1 << 30
-
-
-USUAL = Limits()
-
-
-class Pump:
+class Pump(Sending):
     """Resources: whoever makes it calls stop(). Errors: ON_LOST gets the one TunnelLost that ended it."""
 
     def __init__(
@@ -60,33 +47,17 @@ class Pump:
         on_lost: Callable[[TunnelLost], None],
         limits: Limits = USUAL,
     ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._transport = transport
-        self._sealer, self._opener = session.sealer, session.opener
-        self._rekey = Rekey(
-            cipher=session.cipher,
-            session_id=session.session_id,
-            host_key=session.host_key,
-            our_version=session.our_version,
-            their_version=session.their_version,
-        )
+        super().__init__(transport, session, limits)
+        self._opener = session.opener
         self._on_opening, self._on_lost = on_opening, on_lost
-        self._limits = limits
         self._channels: dict[int, Channel] = {}
         self._opened: dict[int, asyncio.Future[Channel]] = {}
         self._last_number = -1
         self._requests: deque[asyncio.Future[bool] | None] = deque()
-        self._out: list[bytes | bytearray] = []
-        self._out_size = 0
-        self._held: list[bytes] = []
-        self._is_woken = False
-        self._is_paused = False
         self._heard = 0
         self._granted = 0
         self._pulse = Pulse(limits.keepalive, misses=limits.misses)
         self._timer = self._loop.call_later(limits.keepalive, self._tick)
-        self.why: TunnelLost | None = None
-        self._stuck: dict[int, Channel] = {}
 
     # the wire's side
 
@@ -105,26 +76,17 @@ class Pump:
                 if self.why is not None:
                     return
             if self._opener.bytes_seen > self._limits.rekey_bytes:
-                self._begin_rekey()
+                self.begin_rekey()
         except TunnelLost as error:
             self.stop(error)
-
-    def pause_writing(self) -> None:
-        self._is_paused = True
-
-    def resume_writing(self) -> None:
-        self._is_paused = False
-        self._flush_channels()
 
     def stop(self, why: TunnelLost, *, says: str = "") -> None:
         """End the session and all its streams; a polite DISCONNECT when it SAYS something."""
         if self.why is not None:
             return
         self._timer.cancel()
-        if says and not self._rekey.is_running and not self._transport.is_closing():
-            self._put(self._sealer.seal(m.disconnect(says)))
-            self._flush()
-            self._transport.close()
+        if says:
+            self.say_last(says)
         else:
             self._transport.abort()
         self.why = why
@@ -163,31 +125,11 @@ class Pump:
     def refuse(self, opening: Opening, why: str) -> None:
         self.send(m.refuse(opening.theirs, m.CONNECT_FAILED, why))
 
-    # what a channel asks for: channel.Mux
-
-    @property
-    def is_clear(self) -> bool:
-        return not self._is_paused and not self._rekey.is_running and self.why is None
-
-    def send(self, payload: bytes) -> None:
-        """A message other than data. While keys are changed it waits (RFC 4253 §7.1)."""
-        if self._rekey.is_running:
-            self._held.append(payload)
-        elif self.why is None:
-            self._put(self._sealer.seal(payload))
-
-    def send_data(self, head: bytes, data: memoryview) -> None:
-        self._put(self._sealer.seal(head, data))
-        if self._out_size >= FLUSH_SIZE:
-            self._flush()
+    # what a channel asks for: channel.Mux; the rest of it is Sending's
 
     def forget(self, channel: Channel) -> None:
         self._channels.pop(channel.ours, None)
         self._stuck.pop(channel.ours, None)
-
-    def stuck(self, channel: Channel) -> None:
-        """CHANNEL has something to send: it is told when the wire is clear again."""
-        self._stuck[channel.ours] = channel
 
     def grant(self, wanted: int) -> int:
         granted = max(0, min(wanted, WINDOW_BUDGET - self._granted))
@@ -197,55 +139,13 @@ class Pump:
     def give_back(self, granted: int) -> None:
         self._granted -= granted
 
-    # inside: sending
-
-    def _put(self, packet: bytes | bytearray) -> None:
-        self._out.append(packet)
-        self._out_size += len(packet)
-        if not self._is_woken:
-            # One write per turn of the loop, however many packets it made.
-            self._is_woken = True
-            self._loop.call_soon(self._wake)
-
-    def _wake(self) -> None:
-        self._is_woken = False
-        self._flush()
-        if self._sealer.bytes_sent > self._limits.rekey_bytes and self.why is None:
-            self._begin_rekey()
-
-    def _flush(self) -> None:
-        if self._out and self.why is None:
-            packets, self._out, self._out_size = self._out, [], 0
-            self._transport.writelines(packets)
-
-    def _flush_channels(self) -> None:
-        """Each waiting stream goes on until the wire is full again; who was served goes to the end of the line."""
-        for number, channel in list(self._stuck.items()):
-            if not self.is_clear:
-                return
-            del self._stuck[number]
-            channel.flush()
-
-    # inside: keys
-
-    def _begin_rekey(self) -> None:
-        for payload in self._rekey.begin():
-            self._put(self._sealer.seal(payload))
+    # inside: receiving
 
     def _exchange(self, payload: bytes) -> None:
-        for answer in self._rekey.take(payload):
-            self._put(self._sealer.seal(answer))
+        self.exchange(payload)
         fresh = self._rekey.fresh
-        if payload[0] == m.KEX_ECDH_REPLY and fresh is not None:
-            self._sealer.rekey(fresh.key_out, fresh.iv_out)
-            held, self._held = self._held, []
-            for waiting in held:
-                self.send(waiting)
-            self._flush_channels()
-        elif payload[0] == m.NEWKEYS and fresh is not None:
+        if payload[0] == m.NEWKEYS and fresh is not None:
             self._opener.rekey(fresh.key_in, fresh.iv_in)
-
-    # inside: receiving
 
     def _channel(self, number: int) -> Channel:
         channel = self._channels.get(number)

@@ -15,7 +15,8 @@ HIGH_WATER = 1024 * 1024
 class Relay(asyncio.Protocol):
     """The protocol of the cluster's stream; its `socket` is the protocol of the laptop's socket, connected first.
 
-    FIRST and HAS_EOF are what was read of the stream before it came here. ON_END is called when both sides are gone.
+    FIRST and HAS_EOF are what was read of the stream before it came here. SOON is the loop's call_soon. ON_END is
+    called when both sides are gone.
     """
 
     def __init__(
@@ -23,6 +24,7 @@ class Relay(asyncio.Protocol):
         counters: Counters,
         scratch: memoryview,
         *,
+        soon: Callable[[Callable[[], None]], object],
         on_end: Callable[[], None],
         first: bytes = b"",
         has_eof: bool = False,
@@ -30,6 +32,9 @@ class Relay(asyncio.Protocol):
         self._counters = counters
         self._on_end = on_end
         self._first, self._has_eof = first, has_eof
+        self._pieces: list[bytes | memoryview] = []
+        self._size = 0
+        self._soon = soon
         self._is_over = False
         self.socket = LaptopSocket(self, counters, scratch)
         self._laptop: asyncio.Transport | None = None
@@ -49,11 +54,22 @@ class Relay(asyncio.Protocol):
         self.socket.joined(transport)
 
     def data_received(self, data: bytes | memoryview) -> None:
+        """Packets that came in one read of the wire leave in one write: a system call costs more than a packet."""
         self._counters.bytes_to_laptop += len(data)
-        if self._laptop is not None and not self._laptop.is_closing():
-            self._laptop.write(data)
+        if not self._pieces:
+            self._soon(self._flush)
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size >= HIGH_WATER:
+            self._flush()
+
+    def _flush(self) -> None:
+        pieces, self._pieces, self._size = self._pieces, [], 0
+        if pieces and self._laptop is not None and not self._laptop.is_closing():
+            self._laptop.writelines(pieces)
 
     def eof_received(self) -> bool:
+        self._flush()
         if self._laptop is not None and not self._laptop.is_closing():
             self._laptop.write_eof()
         return True
@@ -68,6 +84,7 @@ class Relay(asyncio.Protocol):
 
     def connection_lost(self, why: Exception | None) -> None:
         """A regular end flushes to the laptop first; a lost tunnel is a reset, so nobody takes half for the whole."""
+        self._flush()
         self._cluster = None
         self.socket.left()
         if self._laptop is None:
@@ -78,10 +95,11 @@ class Relay(asyncio.Protocol):
             self._laptop.abort()
 
     def give_up(self) -> None:
-        """The two never came together."""
+        """The two never came together, or nobody waits any more until the laptop has read the rest."""
         if self._laptop is not None:
             self._laptop.abort()
-        self._end()
+        else:
+            self._end()
 
     def _end(self) -> None:
         if not self._is_over:

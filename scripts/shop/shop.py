@@ -4,7 +4,7 @@
 
 GET /            JSON: who answered, on which host and port, the request's headers, the next service's answer
 GET /bytes/N     N zero bytes            POST or PUT /echo     the body back, byte for byte
-GET /slow/N      an answer after N seconds
+GET /slow/N      an answer after N seconds           POST /sink     nothing, once the whole body is here
 Any port also answers a first line "echo" with everything that follows, until the client's FIN (half-close).
 """
 
@@ -69,6 +69,9 @@ class Shop:
         method, path = words[0], words[1]
         length = int(headers.get("content-length", 0))
         keep = words[2] == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
+        if path == "/sink":
+            await self.sink(reader, writer, length)
+            return keep
         if path == "/echo":
             await self.echo(reader, writer, length)
             return keep
@@ -87,6 +90,12 @@ class Shop:
         )
         await writer.drain()
         return keep
+
+    async def sink(self, reader, writer, length):
+        while length and (data := await reader.read(min(CHUNK, length))):
+            length -= len(data)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
 
     async def echo(self, reader, writer, length):
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length)

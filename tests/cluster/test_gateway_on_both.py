@@ -258,6 +258,23 @@ def test_a_write_in_between_is_read_and_kept(world: World) -> None:
     assert selector_of(after)["app"] == "kt-1"
 
 
+def test_two_who_take_the_same_thing_away_at_once_both_succeed(world: World) -> None:
+    """The patch of the second no longer fits: the server says 422, and 409 is what is meant."""
+    ref = ref_of(shop(world))
+    world.cluster.change(ref, lambda now: diverted(now, SESSION, "kt-1"))
+    first: list[object] = []
+
+    def race() -> None:
+        if not first:
+            first.append(world.cluster.change(ref, lambda now: given_back(now, SESSION)))
+
+    after = world.cluster.change(ref, lambda now: given_back(now, SESSION), before=race)
+
+    assert first == [after]
+    assert after is not None
+    assert selector_of(after) == things.SELECTOR
+
+
 def test_many_changes_at_once_all_take_effect(world: World) -> None:
     before = shop(world)
     ref = ref_of(before)

@@ -9,7 +9,6 @@ import pytest
 from tests.e2e.harness.client import InCluster
 from tests.e2e.harness.laptop import Server
 from tests.e2e.harness.node import Node
-from tests.e2e.harness.people import Person
 from tests.e2e.harness.process import Ktpy
 from tests.e2e.harness.space import Space
 from tests.e2e.harness.until import until
@@ -27,6 +26,7 @@ WAYS = {
 def session(space: Space, server: Server) -> Iterator[Ktpy]:
     with space.person("ana").start("exchange", "shop", "--expose", str(server.port)) as running:
         running.wait_ready()
+        space.client().wait_for(URL, "laptop")
         yield running
         running.interrupt()
         assert running.wait() == 0, running.said()

@@ -26,6 +26,7 @@ def test_a_thousand_of_a_thousand_requests_reach_the_laptop_and_kept_connections
         kept.wait_line("shop@")
         with ana.start("exchange", "shop", "--expose", str(server.port)) as session:
             session.wait_ready()
+            client.wait_for(URL, "laptop")
             result = client.load(URL, "--count", "1000")
             session.interrupt()
             assert session.wait() == 0, session.said()
@@ -100,6 +101,8 @@ def test_three_ports_named_and_numeric_are_answered_by_three_laptop_ports(
         exposed = ",".join(f"{laptop}:{port}" for laptop, port in zip(server.ports, (80, 90, 9100), strict=True))
         with ana.start("exchange", "three", "--expose", exposed) as session:
             ready = session.wait_ready()
+            for port in (80, 90, 9100):
+                client.wait_for(f"http://three:{port}/", "laptop")
             results = [client.load(f"http://three:{port}/", "--count", "50") for port in (80, 90, 9100)]
             session.interrupt()
             assert session.wait() == 0, session.said()
@@ -109,14 +112,15 @@ def test_three_ports_named_and_numeric_are_answered_by_three_laptop_ports(
     space.wait_same(before)
 
 
-@pytest.mark.parametrize("target", ["svc/shop", "deploy/shop", "service/numeric"])
-def test_a_target_may_be_written_as_kind_and_name(fresh: Space, client: InCluster, target: str) -> None:
-    ana = fresh.person("ana")
-    if "numeric" in target:
-        fresh.apply(*manifests.NUMERIC)
-    name = "numeric" if "numeric" in target else "shop"
-    with serving(ana) as server, ana.start("exchange", target, "-p", f"{server.port}:80") as session:
-        session.wait_ready()
-        assert fresh.client().ask(f"http://{name}/") == "laptop"
-        session.interrupt()
-        assert session.wait() == 0, session.said()
+@pytest.mark.parametrize(("target", "service"), [("deploy/three", "three"), ("svc/numeric", "numeric")])
+def test_a_target_may_be_written_as_kind_and_name(
+    space: Space, ana: Person, client: InCluster, target: str, service: str
+) -> None:
+    space.deploy(*manifests.THREE, *manifests.NUMERIC)
+    with serving(ana, ports=3) as server:
+        exposed = [f"{server.port}:{port['port']}" for port in space.service(service)["spec"]["ports"]]
+        with ana.start("exchange", target, *(word for one in exposed for word in ("-p", one))) as session:
+            session.wait_ready()
+            client.wait_for(f"http://{service}/", "laptop")
+            session.interrupt()
+            assert session.wait() == 0, session.said()

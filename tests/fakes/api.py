@@ -8,36 +8,20 @@ import copy
 import json
 import re
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from ktpy.cluster.http import JSON_PATCH, Answer
 from ktpy.model.ref import CLUSTER_WIDE, KINDS, Object
 from tests.fakes.jsonpatch import PatchRefused, patched
+from tests.fakes.paths import Key, parsed, resource, selects
+from tests.fakes.watch import Change, HistoryLines
 
 NAMESPACE = "team"
 START = 1_800_000_000.0  # an arbitrary moment of the server's clock
-_KIND_AT = {where: kind for kind, where in KINDS.items()}
 Kubelet = Callable[[Object], Object]
-
-
-class Key(NamedTuple):
-    """Where an object is: no namespace where its kind has none."""
-
-    kind: str
-    namespace: str
-    name: str
-
-
-class Change(NamedTuple):
-    """One entry of the watch history."""
-
-    version: int
-    old: Object | None
-    new: Object | None
 
 
 class Refused(Exception):
@@ -135,9 +119,9 @@ class FakeApi:
             return Answer(status, copy.deepcopy(answer), float(int(self.time)))
 
     @contextlib.contextmanager
-    def lines(self, path: str, query: Mapping[str, str]) -> Iterator[_Lines]:
+    def lines(self, path: str, query: Mapping[str, str]) -> Iterator[HistoryLines]:
         key = parsed(path)
-        lines = _Lines(self, key, query)
+        lines = HistoryLines(self, key, query)
         try:
             yield lines
         finally:
@@ -157,7 +141,7 @@ class FakeApi:
             return 200, self._listed(key, query)
         old = self._things.get(key)
         if old is None:
-            raise Refused(404, "NotFound", f'{_resource(key.kind)} "{key.name}" not found')
+            raise Refused(404, "NotFound", f'{resource(key.kind)} "{key.name}" not found')
         if method == "PATCH":
             assert content == JSON_PATCH
             return 200, self._patch(key, old, body, query)
@@ -180,13 +164,15 @@ class FakeApi:
         if not re.fullmatch(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", key.name):
             raise Refused(422, "Invalid", f'{kind} "{key.name}" is invalid: metadata.name: Invalid value')
         if key in self._things:
-            raise Refused(409, "AlreadyExists", f'{_resource(kind)} "{key.name}" already exists')
+            raise Refused(409, "AlreadyExists", f'{resource(kind)} "{key.name}" already exists')
         new = copy.deepcopy({"apiVersion": KINDS[kind][0], **thing})
         new["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": self._stamp()}
         new["metadata"] |= {"namespace": namespace} if namespace else {}
         if "stringData" in new:
             text = new.pop("stringData")
             new["data"] = {name: base64.b64encode(value.encode()).decode() for name, value in text.items()}
+        if kind == "Service":
+            new["spec"].setdefault("clusterIP", f"10.96.0.{self._version % 250}")
         self._signed(new, query.get("fieldManager", "unknown"))
         if "dryRun" in query:
             return new
@@ -205,7 +191,7 @@ class FakeApi:
             raise Refused(422, "Invalid", message) from error
         if new["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"]:
             message = (
-                f'Operation cannot be fulfilled on {_resource(key.kind)} "{key.name}": the object has been modified'
+                f'Operation cannot be fulfilled on {resource(key.kind)} "{key.name}": the object has been modified'
             )
             raise Refused(409, "Conflict", message)
         if new["metadata"]["uid"] != old["metadata"]["uid"]:
@@ -266,93 +252,6 @@ class FakeApi:
         return datetime.fromtimestamp(int(self.time), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-class _Lines:
-    """A watch: what of the history KEY and QUERY select, then what comes, until cancelled or out of time."""
-
-    def __init__(self, api: FakeApi, key: Key, query: Mapping[str, str]) -> None:
-        self._api, self._key, self._query = api, key, query
-        self._is_cancelled = False
-        self._until = time.monotonic() + float(query.get("timeoutSeconds", 3600))
-
-    def cancel(self) -> None:
-        with self._api._changed:
-            self._is_cancelled = True
-            self._api._changed.notify_all()
-
-    def __iter__(self) -> Iterator[Any]:
-        seen = self._query.get("resourceVersion")
-        with self._api._changed:
-            if seen is None:
-                items = self._api._listed(self._key, self._query)["items"]
-                backlog = [{"type": "ADDED", "object": _named(self._key.kind, item)} for item in items]
-                at = self._api._version
-            else:
-                backlog, at = [], int(seen)
-        yield from copy.deepcopy(backlog)
-        while (change := self._next(at)) is not None:
-            at = change.version
-            if at < self._api._oldest:
-                yield {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old"}}
-                return
-            if event := self._event(change):
-                yield event
-
-    def _next(self, at: int) -> Change | None:
-        api = self._api
-        with api._changed:
-            while not self._is_cancelled and (left := self._until - time.monotonic()) > 0:
-                if api._version > at:
-                    return next(change for change in api._history if change.version > at)
-                api._changed.wait(left)
-        return None
-
-    def _event(self, change: Change) -> Object | None:
-        """An object that stops matching is DELETED for this watch, one that begins to is ADDED."""
-        old = change.old if change.old and selects(self._key, self._query, change.old) else None
-        new = change.new if change.new and selects(self._key, self._query, change.new) else None
-        if new:
-            return {"type": "MODIFIED" if old else "ADDED", "object": copy.deepcopy(new)}
-        if not old:
-            return None
-        last = copy.deepcopy(change.new or old)
-        last["metadata"]["resourceVersion"] = str(change.version)
-        return {"type": "DELETED", "object": last}
-
-
-def parsed(path: str) -> Key:
-    """/apis/GROUP/VERSION/namespaces/NAMESPACE/PLURAL/NAME, shorter for lists and for kinds without a namespace."""
-    _, root, *rest = path.split("/")
-    group, rest = ("/".join(rest[:2]), rest[2:]) if root == "apis" else (rest[0], rest[1:])
-    namespace = ""
-    if rest[0] == "namespaces" and len(rest) > 2:
-        _, namespace, *rest = rest
-    return Key(_KIND_AT[group, rest[0]], namespace, rest[1] if len(rest) > 1 else "")
-
-
-def selects(key: Key, query: Mapping[str, str], thing: Object) -> bool:
-    """Whether a list or watch of KEY under QUERY's selectors shows THING."""
-    meta = thing["metadata"]
-    if thing["kind"] != key.kind or key.namespace not in ("", meta.get("namespace", "")):
-        return False
-    if (field := query.get("fieldSelector")) and field != f"metadata.name={meta['name']}":
-        return False
-    labels = meta.get("labels") or {}
-    for part in filter(None, query.get("labelSelector", "").split(",")):
-        name, equals, value = part.partition("=")
-        if name not in labels or (equals and labels[name] != value):
-            return False
-    return True
-
-
 def _bare(thing: Object) -> Object:
     meta = {k: v for k, v in thing["metadata"].items() if k not in ("managedFields", "resourceVersion")}
     return {**thing, "metadata": meta}
-
-
-def _named(kind: str, item: Object) -> Object:
-    return {"kind": kind, "apiVersion": KINDS[kind][0], **item}
-
-
-def _resource(kind: str) -> str:
-    group, plural = KINDS[kind]
-    return f"{plural}.{group.split('/')[0]}" if "/" in group else plural

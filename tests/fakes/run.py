@@ -30,12 +30,20 @@ class FakeTunnel:
     """As net.tunnel.Tunnel to whoever holds it: it is up at once, and what it carries a test says."""
 
     def __init__(
-        self, dial: Any, keys: Any, arrivals: Sequence[Arrival], *, on_state: Callable[[TunnelState], None]
+        self,
+        dial: Any,
+        keys: Any,
+        arrivals: Sequence[Arrival],
+        *,
+        on_state: Callable[[TunnelState], None],
+        on_first: Callable[[], None],
     ) -> None:
         self.dial, self.keys, self.arrivals, self.on_state = dial, keys, tuple(arrivals), on_state
         self.probed: list[int] = []
         self.is_open = False
         self.kicks = 0
+        self.knocks: list[tuple[str, int]] = []
+        self.is_followed = True
         self._stats = TunnelStats()
 
     def __enter__(self) -> FakeTunnel:
@@ -57,6 +65,16 @@ class FakeTunnel:
 
     def carry(self, **stats: Any) -> None:
         self._stats = replace(self._stats, **stats)
+
+    def knock(self, host: str, port: int, *, timeout: float = 1.0) -> bool:
+        """As where the node follows at once: what knocks at the Service comes out here."""
+        self.knocks.append((host, port))
+        if self.is_followed:
+            self.carry(connections=1, first_connection_at=0.0)
+        return True
+
+    def start_over(self) -> None:
+        self._stats = TunnelStats()
 
     def kick(self) -> None:
         self.kicks += 1
@@ -81,8 +99,13 @@ class Person:
 
 def person(api: FakeApi, name: str = "ana", **settings: Any) -> Person:
     """NAME with a connection of their own. No lingering, and the rights of the published Role."""
-    wire, told = Wire(api), []  # type: ignore[var-annotated]
+    wire, stop = Wire(api), Stop()
+    told: list[Event] = []
     made: list[FakeTunnel] = []
+
+    def tell(event: Event) -> None:
+        told.append(event)
+        stop.poke()  # for tests that wait for it
 
     def tunnel(*args: Any, **kwargs: Any) -> Any:
         made.append(FakeTunnel(*args, **kwargs))
@@ -92,9 +115,9 @@ def person(api: FakeApi, name: str = "ana", **settings: Any) -> Person:
         cluster=Cluster(wire, NAMESPACE),
         laptop=Laptop(Run("exchange-1", Path(tempfile.gettempdir()))),
         settings=Settings(**{"linger": 0.0, "timeout": 5.0, **settings}),
-        stop=Stop(),
+        stop=stop,
         user=User(name, f"{name}-laptop"),
-        tell=told.append,
+        tell=tell,
         dial=lambda pod: _no_dial,
         chance=lambda: f"{next(_tails):08x}",
         shape=PodShape(image="localhost/ktpy-shadow:1"),

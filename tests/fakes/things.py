@@ -27,7 +27,12 @@ def service(
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"app": name}},
-        "spec": {"type": "ClusterIP", "selector": dict(chosen), "ports": [dict(p) for p in ports], **more},
+        "spec": {
+            "type": "ClusterIP",
+            "selector": dict(chosen),
+            "ports": [*map(dict, ports)],
+            **more,
+        },
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from ktpy.net.keys import SessionKeys
 from ktpy.net.tunnel import Limits, Tunnel
 from tests.loopback.apps import call, digest, echo, expected, send, serving
 from tests.loopback.conftest import Pod
+from tests.loopback.sshd import free_port, running
 
 
 def load(pod: Pod, tunnel: Tunnel, megabytes: int) -> None:
@@ -81,6 +83,17 @@ def test_a_port_that_the_key_may_not_listen_on_is_named(pod: Pod) -> None:
     with pytest.raises(TunnelLost, match=f"refuses to listen on port {free}"), pod.tunnel(1):
         pass
     assert allowed != free
+
+
+def test_a_key_without_ports_only_reaches_out() -> None:
+    keys = SessionKeys.make()
+    with serving(echo) as service, running(keys, []) as sshd:
+        pod = Pod(sshd, keys, [free_port()])
+        with pod.tunnel() as tunnel:
+            stream, _ = tunnel.submit(tunnel.connect("127.0.0.1", service, asyncio.Protocol)).result(5)
+            assert not stream.is_closing()
+        with pytest.raises(TunnelLost, match="refuses to listen"), pod.tunnel(1):
+            pass
 
 
 def test_a_server_without_our_ciphers_is_refused(make_pod: Callable[[str], Pod]) -> None:

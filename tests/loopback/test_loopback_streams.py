@@ -9,6 +9,7 @@ import os
 import resource
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -206,6 +207,21 @@ def test_a_stalled_caller_stops_the_laptop_program(pod: Pod) -> None:
         assert tunnel.stats().bytes_to_cluster < 60 << 20
         other.close()
         assert digest(caller) == expected(100)
+
+
+def test_leaving_does_not_wait_for_a_laptop_that_never_reads(pod: Pod) -> None:
+    go_on = threading.Event()
+    with serving(lambda peer: go_on.wait(20) and None) as port:
+        with pod.tunnel(port) as tunnel:
+            with call(pod.ports[0]) as caller:
+                caller.settimeout(0.5)
+                with contextlib.suppress(TimeoutError):
+                    send(caller, 60)
+            assert tunnel.drain(0.2) == 1
+            started = time.monotonic()
+        took = time.monotonic() - started
+        go_on.set()
+    assert took < 2
 
 
 def test_the_numbers_are_right(pod: Pod) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 
@@ -102,12 +102,3 @@ def _end(peer: socket.socket) -> None:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.shutdown(socket.SHUT_RDWR)
     peer.close()
-
-
-@contextlib.contextmanager
-def peer(handle: Callable[[socket.socket], None]) -> Iterator[int]:
-    """Something that is no sshd."""
-    from tests.loopback.apps import serving
-
-    with serving(handle) as port:
-        yield port

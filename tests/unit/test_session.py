@@ -57,9 +57,13 @@ def test_what_is_taken_and_created_is_given_back_at_the_end(api: FakeApi, ana: P
 
 
 def test_a_failure_in_the_block_gives_back_and_flies_on(api: FakeApi, ana: Person) -> None:
-    with pytest.raises(ZeroDivisionError), Session.open(ana.kt, "exchange", SHOP) as session:
-        taken(session)
-        raise ZeroDivisionError
+    def run() -> None:
+        with Session.open(ana.kt, "exchange", SHOP) as session:
+            taken(session)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run()
 
     assert api.names("Lease") == []
     assert "ktpy" not in str(api.read("Service", "shop"))
@@ -74,32 +78,35 @@ def test_a_heartbeat_moves_the_servers_stamp(api: FakeApi, ana: Person) -> None:
 
 
 def test_a_session_taken_by_another_stops_and_says_by_whom(api: FakeApi, ana: Person) -> None:
-    with pytest.raises(Taken, match="ended by bob on x"), Session.open(ana.kt, "exchange", SHOP) as session:
+    with Session.open(ana.kt, "exchange", SHOP) as session:
         name = names.lease_name(session.id)
         api.edit("Lease", name, lambda now: now["metadata"]["annotations"].update({names.ENDED_BY: "bob on x"}))
-        taken(session)
+        with pytest.raises(Taken, match="ended by bob on x"):
+            taken(session)
 
     assert "ktpy" not in str(api.read("Service", "shop"))
 
 
 def test_a_lease_that_was_deleted_is_not_made_anew(api: FakeApi, ana: Person) -> None:
-    with pytest.raises(Taken, match="its Lease is gone"), Session.open(ana.kt, "exchange", SHOP) as session:
+    with Session.open(ana.kt, "exchange", SHOP) as session:
         api.remove("Lease", names.lease_name(session.id))
-        session.renew()
+        with pytest.raises(Taken, match="its Lease is gone"):
+            session.renew()
 
     assert api.names("Lease") == []
     assert len([call for call in ana.wire.calls if call.startswith("create Lease")]) == 1
 
 
 def test_a_lease_of_the_same_name_born_later_is_not_ours(api: FakeApi, ana: Person) -> None:
-    with pytest.raises(Taken), Session.open(ana.kt, "exchange", SHOP) as session:
+    with Session.open(ana.kt, "exchange", SHOP) as session:
         again = {
             **session.owner,
             "metadata": {k: session.owner["metadata"][k] for k in ("name", "namespace", "labels")},
         }
         api.remove("Lease", names.lease_name(session.id))
         api.put(again)
-        session.renew()
+        with pytest.raises(Taken):
+            session.renew()
 
 
 def test_a_harmless_write_on_the_lease_is_read_and_the_heart_beats_on(api: FakeApi, ana: Person) -> None:
@@ -112,17 +119,19 @@ def test_a_harmless_write_on_the_lease_is_read_and_the_heart_beats_on(api: FakeA
 
 
 def test_the_history_tells_who_ended_a_session_whose_lease_is_gone(api: FakeApi, ana: Person) -> None:
-    with pytest.raises(Taken, match="ended by eve"), Session.open(ana.kt, "exchange", SHOP) as session:
+    with Session.open(ana.kt, "exchange", SHOP) as session:
         name = names.lease_name(session.id)
         api.edit("Lease", name, lambda now: now["metadata"]["annotations"].update({names.ENDED_BY: "eve"}))
         api.remove("Lease", name)
-        session.renew()
+        with pytest.raises(Taken, match="ended by eve"):
+            session.renew()
 
 
 def test_what_is_gone_cannot_be_taken(api: FakeApi, ana: Person) -> None:
-    with pytest.raises(NotFound, match="service/shop is gone"), Session.open(ana.kt, "exchange", SHOP) as session:
+    with Session.open(ana.kt, "exchange", SHOP) as session:
         api.remove("Service", "shop")
-        taken(session)
+        with pytest.raises(NotFound, match="service/shop is gone"):
+            taken(session)
 
 
 def test_a_heartbeat_thread_that_meets_a_taken_lease_ends_the_run(api: FakeApi, ana: Person, monkeypatch) -> None:
@@ -179,17 +188,24 @@ def test_a_give_back_waits_for_an_api_server_that_is_gone_for_a_moment(api: Fake
 
 
 def test_what_cannot_be_given_back_is_said_with_what_to_type(api: FakeApi, ana: Person) -> None:
-    with pytest.raises(LeftBehind, match="could not give everything back") as left:  # noqa: SIM117
+    def run() -> None:
         with Session.open(ana.kt, "exchange", SHOP) as session:
             taken(session)
             ana.wire.rights -= {"patch services"}
+
+    with pytest.raises(LeftBehind, match="could not give everything back") as left:
+        run()
 
     assert left.value.try_ == ("ktpy recover -n team      once that is mended",)
 
 
 def test_a_kill_gives_nothing_back(api: FakeApi, ana: Person) -> None:
-    with pytest.raises(Killed), Session.open(ana.kt, "exchange", SHOP) as session:
-        taken(session)
-        ana.wire.die()
+    def run() -> None:
+        with Session.open(ana.kt, "exchange", SHOP) as session:
+            taken(session)
+            ana.wire.die()
+
+    with pytest.raises(Killed):
+        run()
 
     assert api.names("Lease") != []

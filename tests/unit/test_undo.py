@@ -149,8 +149,8 @@ def test_a_give_back_of_another_moves_the_version_though_nothing_is_held(api: Fa
 
 def test_a_pod_that_is_going_already_is_not_deleted_again(api: FakeApi) -> None:
     ana = held(api)
-    api.edit("Pod", "shop-kt-exchange-1",
-             lambda now: now["metadata"].update(deletionTimestamp="2027-01-01T00:00:00Z", deletionGracePeriodSeconds=1))  # fmt: skip
+    going = {"deletionTimestamp": "2027-01-01T00:00:00Z", "deletionGracePeriodSeconds": 1}
+    api.edit("Pod", "shop-kt-exchange-1", lambda now: now["metadata"].update(going))
 
     undo.give_back(ana.cluster, ANA)
 

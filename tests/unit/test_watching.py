@@ -80,8 +80,8 @@ def test_an_api_server_that_does_not_answer_is_asked_again(api: FakeApi, monkeyp
     user.wire.fail_at(3, Unreachable("gone again"))
 
     with viewed(user) as view:
-        assert still(lambda: user.wire.calls == [*["list Service"] * 2, "watch Service", "list Service", "watch Service"],
-                     user.kt.stop)  # fmt: skip
+        again = ["list Service", "list Service", "watch Service", "list Service", "watch Service"]
+        assert still(lambda: user.wire.calls == again, user.kt.stop)
         assert set(view.objects) == {"shop"}
     assert not user.kt.stop.is_asked
 

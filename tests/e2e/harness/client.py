@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from tests.e2e.harness.node import Node
+from tests.e2e.harness.until import until
 
 
 @dataclass(frozen=True)
@@ -122,3 +123,7 @@ class InCluster:
         """Which service answers one request on a new connection; the failure where none does."""
         result = self.load(url, "--count", "1")
         return next(iter([*result.answers, *result.failed]))
+
+    def wait_for(self, url: str, who: str) -> None:
+        """Until a new connection is answered by WHO: the node follows a changed Service within a second or so."""
+        until(lambda: self.ask(url) == who, f"{url} is answered by {who}", seconds=10, every=0.0)

@@ -64,9 +64,12 @@ def deployment(name: str, ports: Sequence[tuple[str, int]], *, replicas: int = 3
     }
 
 
-def service(name: str, ports: Sequence[tuple[int, int | str]], *, app: str = "", **spec: Any) -> Manifest:
-    """A Service NAME over the pods of APP; PORTS: (port, targetPort). SPEC overrides anything."""
-    listed = [{"name": f"p{port}", "port": port, "targetPort": target} for port, target in ports]
+def service(name: str, ports: Sequence[tuple[int, int | str] | Manifest], *, app: str = "", **spec: Any) -> Manifest:
+    """A Service NAME over the pods of APP; PORTS: (port, targetPort), or as a manifest has it. SPEC overrides anything."""
+    listed = [
+        port if isinstance(port, dict) else {"name": f"p{port[0]}", "port": port[0], "targetPort": port[1]}
+        for port in ports
+    ]
     return {
         "apiVersion": "v1",
         "kind": "Service",

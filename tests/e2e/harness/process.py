@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -38,20 +39,41 @@ class Heard:
         """Take lines from DESCRIPTOR until its end, and close it."""
 
         def read() -> None:
-            # A pty whose other end is closed answers EIO, not an end of file; ours may have been closed by a test.
-            with contextlib.suppress(OSError), open(descriptor, errors="replace", newline="\n") as file:
+            with open(descriptor, errors="replace", newline="\n") as file:
                 for text in file:
-                    with self.changed:
-                        self.lines.append(Line(time.monotonic(), stream, text.rstrip("\r\n")))
-                        self.changed.notify_all()
+                    self.add(stream, text)
 
-        thread = threading.Thread(target=read, daemon=True)
-        thread.start()
-        return thread
+        return _started(read)
+
+    def listen_to_terminal(self, master: int, let_go: int) -> threading.Thread:
+        """The same for a pty, until LET_GO has something to read: a blocked read would keep the terminal open."""
+
+        def read() -> None:
+            rest = ""
+            # A pty whose other end is closed answers EIO, not an end of file.
+            with contextlib.suppress(OSError):
+                while let_go not in select.select([master, let_go], [], [])[0]:
+                    *lines, rest = (rest + os.read(master, 65536).decode(errors="replace")).split("\n")
+                    for text in lines:
+                        self.add("screen", text)
+            os.close(master)
+
+        return _started(read)
+
+    def add(self, stream: str, text: str) -> None:
+        with self.changed:
+            self.lines.append(Line(time.monotonic(), stream, text.rstrip("\r\n")))
+            self.changed.notify_all()
 
     def text(self, *streams: str) -> str:
         with self.changed:
             return "\n".join(line.text for line in self.lines if not streams or line.stream in streams)
+
+
+def _started(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
 
 
 class Ktpy:
@@ -65,6 +87,7 @@ class Ktpy:
         self.heard = Heard()
         self._terminal: int | None = None
         self._threads: list[threading.Thread] = []
+        self._fds: list[int] = []
         if terminal:
             self._open_on_terminal(command)
         else:
@@ -78,7 +101,9 @@ class Ktpy:
         words = ["setsid", "--ctty", *command]
         self.process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave)
         os.close(slave)
-        self._threads.append(self.heard.listen("screen", os.dup(master)))
+        let_go, self._let_go = os.pipe()
+        self._fds = [let_go, self._let_go]
+        self._threads.append(self.heard.listen_to_terminal(master, let_go))
 
     def _open_on_pipes(self, command: Sequence[str]) -> None:
         outs = {"out": os.pipe(), "err": os.pipe()}
@@ -164,6 +189,11 @@ class Ktpy:
         else:
             os.killpg(self.pid, signal.SIGINT)
 
+    def lasts(self, seconds: float) -> None:
+        """Let it run until so long after it became ktpy; where it ends before, that is the end of waiting too."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(max(0.0, self.exec_at + seconds - time.monotonic()))
+
     def kill(self) -> None:
         """kill -9, and its end."""
         self.process.kill()
@@ -172,7 +202,9 @@ class Ktpy:
     def close_terminal(self) -> None:
         """The window goes: the kernel sends HUP, and every later write fails."""
         assert self._terminal is not None
-        os.close(self._terminal)
+        os.write(self._let_go, b"!")
+        for thread in self._threads:
+            thread.join()
         self._terminal = None
 
     def type(self, text: str) -> None:
@@ -201,6 +233,9 @@ class Ktpy:
             self.close_terminal()
         for thread in self._threads:
             thread.join(2.0)
+        for descriptor in self._fds:
+            os.close(descriptor)
+        self._fds = []
 
 
 @contextlib.contextmanager

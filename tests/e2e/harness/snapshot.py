@@ -48,7 +48,9 @@ def _tidy(thing: dict[str, Any]) -> Any:
 
 def _without_moving(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_moving(inner) for key, inner in value.items() if key not in MOVING}
+        kept = {key: _without_moving(inner) for key, inner in value.items() if key not in MOVING}
+        # Controllers write an annotation that moves, and leave the empty map behind.
+        return {key: inner for key, inner in kept.items() if key != "annotations" or inner}
     if isinstance(value, list):
         return [_without_moving(inner) for inner in value]
     return value

@@ -84,6 +84,12 @@ class Space:
             self._people[name] = moved_in(name, self.node, self.venv, self.folder, config)
         return self._people[name]
 
+    def newcomer(self, name: str, account: str, role: Manifest) -> Person:
+        """NAME on the laptop with an ACCOUNT that has just ROLE, and a home of its own."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        folder.chmod(0o755)
+        return moved_in(name, self.node, self.venv, folder, self.kubeconfig_of(account, role))
+
     def kubeconfig_of(self, name: str, role: Manifest | None = None) -> str:
         """A new ServiceAccount NAME with ROLE (default: the published one) and its kubeconfig."""
         self.apply(*_rights(name, self.name, role or published_role(self.name)))
@@ -116,7 +122,12 @@ def published_role(namespace: str) -> Manifest:
 
 def _rights(name: str, namespace: str, role: Manifest) -> tuple[Manifest, ...]:
     group = "rbac.authorization.k8s.io"
-    role = {**role, "metadata": {"name": f"ktpy-{name}", "namespace": namespace}}
+    role = {
+        "apiVersion": f"{group}/v1",
+        "kind": "Role",
+        "metadata": {"name": f"ktpy-{name}", "namespace": namespace},
+        "rules": role["rules"],
+    }
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}
     binding = {
         "apiVersion": f"{group}/v1",

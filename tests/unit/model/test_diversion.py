@@ -11,6 +11,7 @@ from ktpy.model.diversion import (
     diverted,
     given_back,
     holder_of,
+    is_in_force,
     is_stale,
     note_of,
     per_key,
@@ -123,6 +124,18 @@ def test_a_stale_note_restores_nothing_and_is_taken_off(make) -> None:
     assert selector_of(after) == selector_of(thing)
     assert NOTE not in annotations_of(after)
     assert SESSION not in labels_of(after)
+
+
+def test_a_diversion_is_in_force_only_while_it_is_whole() -> None:
+    held = diverted(shop(), ANA, "kt-1")
+    half = copy.deepcopy(held)
+    half["spec"]["selector"]["app"] = "shop"
+
+    assert is_in_force(held, ANA)
+    assert not is_in_force(held, BOB)
+    assert not is_in_force(half, ANA)
+    assert holder_of(half) == ANA
+    assert not is_in_force(shop(), ANA)
 
 
 def test_a_stale_note_is_replaced_by_the_next_diversion() -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from ktpy.errors import TunnelLost
 from ktpy.net import messages as m
-from ktpy.net.pump import Limits, Opening, OpenRefused, Pump
+from ktpy.net.pump import Opening, OpenRefused, Pump
 from ktpy.net.rekey import kexinit
+from ktpy.net.sending import Limits
 from tests.unit.net.fakes import FakeTransport, FarEnd, Remembering, session
 
 

@@ -1,5 +1,7 @@
+from collections.abc import Callable
+
 from ktpy.net.counters import Counters
-from ktpy.net.relay import Relay
+from ktpy.net.relay import HIGH_WATER, Relay
 from tests.unit.net.fakes import FakeTransport
 
 
@@ -10,8 +12,11 @@ class Pair:
         self, *, first: bytes = b"", has_eof: bool = False, early: bytes = b"", early_eof: bool = False
     ) -> None:
         self.counters, self.ends = Counters(), 0
+        self.turns: list[Callable[[], None]] = []
         self.scratch = memoryview(bytearray(100))
-        self.relay = Relay(self.counters, self.scratch, on_end=self._end, first=first, has_eof=has_eof)
+        self.relay = Relay(
+            self.counters, self.scratch, soon=self.turns.append, on_end=self._end, first=first, has_eof=has_eof
+        )
         self.laptop, self.cluster = FakeTransport(), FakeTransport()
         self.relay.socket.connection_made(self.laptop)
         if early:
@@ -23,6 +28,12 @@ class Pair:
     def _end(self) -> None:
         self.ends += 1
 
+    def turn(self) -> bytes:
+        """The loop's next turn; what the laptop has got by then."""
+        for call in self.turns:
+            call()
+        return bytes(self.laptop.written)
+
     def laptop_says(self, data: bytes) -> None:
         self.relay.socket.get_buffer(-1)[: len(data)] = data
         self.relay.socket.buffer_updated(len(data))
@@ -32,8 +43,16 @@ def test_bytes_go_both_ways_and_are_counted() -> None:
     pair = Pair()
     pair.laptop_says(b"up")
     pair.relay.data_received(b"down!")
-    assert (pair.cluster.written, pair.laptop.written) == (b"up", b"down!")
-    assert (pair.counters.bytes_to_cluster, pair.counters.bytes_to_laptop) == (2, 5)
+    pair.relay.data_received(b"!")
+    assert pair.laptop.written == b"", "one write per turn"
+    assert (pair.cluster.written, pair.turn()) == (b"up", b"down!!")
+    assert (pair.counters.bytes_to_cluster, pair.counters.bytes_to_laptop) == (2, 6)
+
+
+def test_a_lot_at_once_is_written_at_once() -> None:
+    pair = Pair()
+    pair.relay.data_received(bytes(HIGH_WATER))
+    assert len(pair.laptop.written) == HIGH_WATER
 
 
 def test_what_the_laptop_says_before_the_stream_is_there_is_kept() -> None:
@@ -81,7 +100,7 @@ def test_a_laptop_that_is_gone_ends_the_stream() -> None:
     broken.relay.socket.connection_lost(ConnectionResetError())
     assert (ended.cluster.calls, broken.cluster.calls) == (["close"], ["abort"])
     ended.relay.data_received(b"too late")
-    assert ended.laptop.written == b""
+    assert ended.turn() == b""
 
 
 def test_the_end_is_told_once_when_both_are_gone() -> None:
@@ -93,8 +112,18 @@ def test_the_end_is_told_once_when_both_are_gone() -> None:
     assert pair.ends == 1
 
 
+def test_a_laptop_that_does_not_read_the_rest_is_given_up() -> None:
+    pair = Pair()
+    pair.relay.connection_lost(None)
+    pair.relay.give_up()
+    assert pair.laptop.calls[-2:] == ["close", "abort"]
+    assert pair.ends == 0
+    pair.relay.socket.connection_lost(None)
+    assert pair.ends == 1
+
+
 def test_a_laptop_that_hung_up_before_the_stream_was_there() -> None:
-    relay = Relay(Counters(), memoryview(bytearray(10)), on_end=lambda: None)
+    relay = Relay(Counters(), memoryview(bytearray(10)), soon=lambda call: None, on_end=lambda: None)
     relay.socket.connection_made(FakeTransport())
     relay.socket.connection_lost(None)
     cluster = FakeTransport()

@@ -1,0 +1,120 @@
+"""`ktpy exchange`, from argv to exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from ktpy.model.diversion import selector_of
+from ktpy.model.events import Ready, from_json
+from tests.fakes import things
+from tests.fakes.api import FakeApi
+from tests.fakes.left import wreck_of
+from tests.fakes.run import essence, person
+from tests.unit.cli.conftest import FakeApp
+
+
+@pytest.fixture(autouse=True)
+def _laptop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Laptop port 5000 listens, and nothing else."""
+    for where in ("ktpy.modes.look.listens", "ktpy.cli.holding.listens"):
+        monkeypatch.setattr(where, lambda host, port, timeout: port == 5000)
+
+
+@pytest.fixture
+def shop(api: FakeApi) -> FakeApi:
+    api.put(things.service())
+    return api
+
+
+class EndsAtReady(FakeApp):
+    """Somebody presses Ctrl-C as soon as it is ready."""
+
+    def tell(self, event: Any) -> None:
+        super().tell(event)
+        if isinstance(event, Ready):
+            assert self.user is not None
+            self.seen = selector_of(self.user.wire.api.read("Service", "shop") or {})
+            self.stop.ask("Ctrl-C")
+
+
+def test_ready_is_said_and_ctrl_c_gives_back(ktpy, shop: FakeApi) -> None:
+    before, app = essence(shop), EndsAtReady()
+
+    said = ktpy("exchange", "shop", "--expose", "5000:80", user=shop, app=app)
+
+    assert said.code == 0
+    assert app.seen != things.SELECTOR
+    assert "service/shop is answered by this laptop" in said.err
+    assert "(Ctrl-C)" in said.err
+    assert said.out == ""
+    assert essence(shop) == before
+
+
+def test_json_events_end_with_the_end(ktpy, shop: FakeApi) -> None:
+    said = ktpy("exchange", "shop", "-p", "5000", "--output", "json", user=shop, app=EndsAtReady())
+
+    events = [from_json(json.loads(line)) for line in said.out.splitlines()]
+    assert [type(event).__name__ for event in events] == [
+        "Step", "Step", "Tunnel", "Step", "Step", "Step", "Ready", "Step", "Ended",
+    ]  # fmt: skip
+
+
+def test_a_port_at_which_nothing_listens_is_told_before_anything_is_made(ktpy, shop: FakeApi) -> None:
+    before = essence(shop)
+
+    said = ktpy("exchange", "shop", "-p", "5001", user=shop)
+
+    assert said.code == 1
+    assert "Nothing listens on 127.0.0.1:5001" in said.err
+    assert essence(shop) == before
+
+
+def test_the_look_at_ports_can_be_left_out(ktpy, shop: FakeApi) -> None:
+    assert ktpy("exchange", "shop", "-p", "5001", "--skipPortChecking", user=shop, app=EndsAtReady()).code == 0
+
+
+def test_a_held_service_is_exit_code_4(ktpy, api: FakeApi) -> None:
+    said = ktpy("exchange", "shop", "-p", "5000", user=person(wreck_of(api, after=1), "bob"))
+
+    assert said.code == 4
+    assert "held by session ana-" in said.err
+
+
+def test_a_dry_run_prints_each_deed_with_its_undo(ktpy, shop: FakeApi) -> None:
+    before = essence(shop)
+
+    said = ktpy("exchange", "shop", "--dry-run", "--output", "json", user=shop)
+
+    deeds = [json.loads(line) for line in said.out.splitlines()]
+    assert [deed["do"].split("/")[0] for deed in [d for d in deeds if "do" in d]] == [
+        "create lease", "create secret", "create pod", "patch service",
+    ]  # fmt: skip
+    assert essence(shop) == before
+
+
+def test_with_a_command_the_run_ends_with_it_and_has_its_code(ktpy, shop: FakeApi) -> None:
+    before = essence(shop)
+
+    said = ktpy("exchange", "shop", "-p", "5000", "--", sys.executable, "-c", "raise SystemExit(9)", user=shop)
+
+    assert said.code in (9, 125)  # 125: it was faster than the tunnel
+    assert essence(shop) == before
+
+
+def test_a_command_that_is_not_there_is_127(ktpy, shop: FakeApi) -> None:
+    assert ktpy("exchange", "shop", "-p", "5000", "--", "no-such-command", user=shop).code == 127
+
+
+def test_a_command_that_does_not_open_its_port_is_125_and_nothing_is_switched(ktpy, shop: FakeApi) -> None:
+    pause = [sys.executable, "-c", "import signal; signal.pause()"]
+    version = (shop.read("Service", "shop") or {})["metadata"]["resourceVersion"]
+
+    said = ktpy("exchange", "shop", "-p", "5001", "--wait", "0.1s", "--", *pause, user=shop)
+
+    assert said.code == 125
+    assert "does not listen on 127.0.0.1:5001" in said.err
+    assert (shop.read("Service", "shop") or {})["metadata"]["resourceVersion"] == version

@@ -1,0 +1,66 @@
+"""`clean` ends what is dead, leaves what lives, and reports copies."""
+
+from __future__ import annotations
+
+from ktpy.model.diversion import holder_of, selector_of
+from ktpy.model.names import CLEAN_SECONDS, DEAD_SECONDS
+from ktpy.upkeep import clean
+from tests.fakes import things
+from tests.fakes.api import FakeApi
+from tests.fakes.left import ktctl_on, wreck_of
+from tests.fakes.run import person
+
+
+def selector(api: FakeApi) -> dict[str, str]:
+    return selector_of(api.read("Service", "shop") or {})
+
+
+def test_a_dead_session_is_given_back(api: FakeApi) -> None:
+    wreck = wreck_of(api)
+    kt = person(wreck, "bob").kt
+
+    (result,) = clean.clean(kt, clean.dead(kt, CLEAN_SECONDS), older_than=CLEAN_SECONDS)
+
+    assert result.report.did[0] == "service/shop given back"
+    assert result.report.left == ()
+    assert selector(wreck) == things.SELECTOR
+    assert "ana on ana-laptop" in result.what
+
+
+def test_a_silent_session_is_left_to_recover(api: FakeApi) -> None:
+    wreck = wreck_of(api, after=DEAD_SECONDS + 1)
+
+    assert clean.dead(person(wreck).kt, CLEAN_SECONDS) == []
+    assert len(clean.dead(person(wreck).kt, DEAD_SECONDS)) == 1
+
+
+def test_force_ends_living_sessions_too(api: FakeApi) -> None:
+    wreck = wreck_of(api, after=1)
+    kt = person(wreck, "bob").kt
+    (holder,) = clean.undo.sessions(kt.cluster)
+
+    (left_alone,) = clean.clean(kt, [holder], older_than=CLEAN_SECONDS)
+    assert "left alone" in left_alone.report.did[0]
+    assert holder_of(wreck.read("Service", "shop") or {}) == holder.session
+
+    clean.clean(kt, [holder], older_than=CLEAN_SECONDS, force=True)
+    assert selector(wreck) == things.SELECTOR
+
+
+def test_only_a_dead_ktctl_is_cleaned(api: FakeApi) -> None:
+    ktctl_on(api, beat=api.time - 400)
+    ktctl_on(api, beat=api.time - 20, service="cart")
+    kt = person(api).kt
+
+    (service,) = clean.dead_of_ktctl(kt)
+    (result,) = clean.clean_ktctl(kt, [service])
+
+    assert result.what == "service/shop"
+    assert selector(api) == things.SELECTOR
+    assert api.names("Pod") == ["cart-kt-x1"]
+
+
+def test_a_clean_namespace_has_nothing_dead_and_no_strangers(api: FakeApi) -> None:
+    kt = person(api).kt
+
+    assert (clean.dead(kt, 0), clean.dead_of_ktctl(kt), clean.strangers(kt)) == ([], [], [])

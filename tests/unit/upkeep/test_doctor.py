@@ -1,0 +1,96 @@
+"""`doctor` runs every check, and one that fails is a finding."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import SimpleNamespace
+
+import pytest
+
+from ktpy.errors import Unreachable
+from ktpy.model.shape import PodShape
+from ktpy.upkeep.doctor import CHECKS, Finding, doctor
+from tests.fakes.api import START, FakeApi
+from tests.fakes.left import ktctl_on, wreck_of
+from tests.fakes.run import Person, essence, person
+
+
+@pytest.fixture
+def ana(api: FakeApi) -> Person:
+    user = person(api)
+    laptop = SimpleNamespace(clock=lambda: START, run=None)
+    return dataclasses.replace(user, kt=dataclasses.replace(user.kt, laptop=laptop))  # type: ignore[arg-type]
+
+
+def verdicts(user: Person) -> dict[str, str]:
+    return {finding.check: finding.verdict for finding in doctor(user.kt)}
+
+
+def finding(user: Person, check: str) -> Finding:
+    return next(found for found in doctor(user.kt) if found.check == check)
+
+
+def test_all_is_well_in_a_namespace_with_the_published_role_and_a_registry(api: FakeApi, ana: Person) -> None:
+    before = essence(api)
+    shaped = dataclasses.replace(ana.kt, shape=PodShape(image="registry.example/ktpy-shadow:1"))
+
+    found = doctor(shaped)
+
+    assert {finding.verdict for finding in found} == {"ok"}
+    assert [finding.check for finding in found] == [name for name, _ in CHECKS]
+    assert essence(api) == before
+
+
+def test_missing_rights_are_named(ana: Person) -> None:
+    ana.wire.rights -= {"create pods"}
+
+    rights = finding(ana, "rights")
+
+    assert (rights.verdict, rights.found) == ("bad", "missing: create pods")
+    assert finding(ana, "admission").verdict == "bad"
+
+
+def test_rights_to_read_secrets_are_a_warning(ana: Person) -> None:
+    ana.wire.rights |= {"get secrets", "list secrets"}
+
+    assert "may get and list Secrets" in finding(ana, "secrets").found
+
+
+def test_an_image_that_no_registry_has_is_a_warning(ana: Person) -> None:
+    assert finding(ana, "image").verdict == "warn"
+
+
+def test_a_clock_that_is_off_is_a_warning_only(api: FakeApi, ana: Person) -> None:
+    api.time += 400
+
+    assert "-400 s off" in finding(ana, "clock").found
+
+
+def test_leftovers_are_counted(api: FakeApi) -> None:
+    wreck = wreck_of(api, after=400)
+    ktctl_on(wreck, beat=wreck.time - 600, service="old")
+
+    found = finding(person(wreck), "leftovers")
+
+    assert (found.verdict, found.found) == ("warn", "1 dead sessions, 1 Services of a dead ktctl")
+
+
+def test_living_sessions_are_no_leftovers(api: FakeApi) -> None:
+    assert finding(person(wreck_of(api, after=1)), "leftovers").found == "none; 1 living sessions"
+
+
+def test_quotas_and_pod_security_are_read_where_this_user_may(api: FakeApi, ana: Person) -> None:
+    ana.wire.rights |= {"list resourcequotas", "get namespaces"}
+    hard = {"pods": "3", "secrets": "9"}
+    api.put({"kind": "ResourceQuota", "metadata": {"name": "q"}, "status": {"hard": hard, "used": {"pods": "3"}}})
+
+    assert finding(ana, "quota").found == "used up: q: pods 3/3"
+
+
+def test_a_server_that_does_not_answer_is_a_finding_and_the_rest_goes_on(ana: Person) -> None:
+    ana.wire.fail_at(1, Unreachable("no answer"))
+
+    found = verdicts(ana)
+
+    assert found["api server"] == "bad"
+    assert found["rights"] == "ok"
