@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import logging
 import os
@@ -38,6 +39,7 @@ class App:
     debug: bool = False
     log: Path | None = None
     stop: Stop = field(default_factory=Stop)
+    files: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)  # open until the last word is said
     run: Run | None = None
 
     def settings(self) -> Settings:

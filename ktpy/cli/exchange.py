@@ -99,4 +99,5 @@ def ready_text(namespace: str, plan: Any) -> Ready:
         affected="ALL requests, everyone's; connections opened before stay with the old pods until they close.",
         try_=f"kubectl -n {namespace} port-forward service/{name} 8000:{first}, then: curl http://127.0.0.1:8000/",
         stop=f"Ctrl-C, or from anywhere: ktpy leave {name}",
+        others=tuple(f"{other.owner} ({other.mode} of {other.target})" for other in plan.others),
     )

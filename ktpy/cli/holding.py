@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ktpy.cli.app import App
 from ktpy.cli.signals import signals_ask
@@ -129,7 +129,7 @@ def holding(held: Held) -> Iterator[Kt]:
     """
     app = held.app
     with contextlib.ExitStack() as stack:
-        _direct_events(held, stack)
+        _direct_events(held)
         stack.enter_context(signals_ask(app.stop))
         try:
             kt = app.kt(held.name)
@@ -150,10 +150,16 @@ def _watch_pid_file(app: App, is_gone: Any, done: Stop) -> None:
             return
 
 
-def _direct_events(held: Held, stack: contextlib.ExitStack) -> None:
-    """With a command after `--` stdout is the command's: events go to --events FILE, else to stderr."""
+def _appending(path: str) -> TextIO:
+    return Path(path).open("a", encoding="utf-8")
+
+
+def _direct_events(held: Held) -> None:
+    """With a command after `--` stdout is the command's: events go to --events FILE, else to stderr.
+
+    The file is the App's: the last event, why it failed, is told when the run is over.
+    """
     if held.events:
-        file = stack.enter_context(Path(held.events).open("a", encoding="utf-8"))
-        held.app.say.send_events_to(file)
+        held.app.say.send_events_to(held.app.files.enter_context(_appending(held.events)))
     elif held.command and held.app.say.as_json:
         held.app.say.send_events_to(sys.stderr)

@@ -47,6 +47,11 @@ def cli(ctx: click.Context, /, **shared: object) -> None:
 def run(arguments: Sequence[str], app: App | None = None) -> int:
     """One invocation; returns its exit code. The only place that knows all errors."""
     app = app or App()
+    with app.files:
+        return _run(arguments, app)
+
+
+def _run(arguments: Sequence[str], app: App) -> int:
     try:
         code = cli.main(list(arguments), prog_name="ktpy", standalone_mode=False, obj=app)
         return int(code) if isinstance(code, int) else int(Exit.DONE)

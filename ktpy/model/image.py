@@ -40,6 +40,17 @@ def reference(prefix: str, name: str, version: str) -> str:
     return f"{place}/{name}:{tag(version)}"
 
 
+def how_to_bring(image: str) -> tuple[str, str]:
+    """The two commands that bring IMAGE to where a cluster finds it."""
+    place = image.rpartition("/")[0]
+    if place == LOCAL:
+        return (
+            "ktpy images build",
+            "ktpy images load      or, for a cluster elsewhere: images push --prefix REGISTRY",
+        )
+    return "ktpy images build", f"ktpy images push --prefix {place or 'REGISTRY/PATH'}"
+
+
 def tag(version: str) -> str:
     """VERSION as an image's tag, where the + of a local version is not allowed."""
     return version.replace("+", "-")[:128]

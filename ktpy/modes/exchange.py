@@ -13,6 +13,7 @@ from ktpy.errors import KtError, NotFound, Taken
 from ktpy.kt import Kt
 from ktpy.model import diversion, manifests, names, ports
 from ktpy.model.events import Note, Step
+from ktpy.model.liveness import Holder
 from ktpy.model.names import SessionId
 from ktpy.model.patch import difference
 from ktpy.model.ports import Expose, Route
@@ -33,11 +34,15 @@ RIGHTS = ("leases", "secrets", "pods", "services")
 
 @dataclass(frozen=True)
 class Plan:
-    """What was seen before anything is changed: the SERVICE, its original PODS, and a ROUTE for each of its ports."""
+    """What was seen before anything is changed: the SERVICE, its original PODS, a ROUTE for each of its ports.
+
+    OTHERS: the living sessions in the namespace.
+    """
 
     service: Object
     pods: Sequence[Object]
     routes: Sequence[Route]
+    others: Sequence[Holder] = ()
 
     @property
     def ref(self) -> Ref:
@@ -49,9 +54,9 @@ def looked(
 ) -> Plan:
     """Look at everything that could refuse the exchange. Changes nothing (TAKE_OVER: ends a dead holder's session)."""
     started = time.monotonic()
-    service, _ = together(
-        lambda: look.service_for(kt, wanted),
+    _, service = together(
         lambda: look.must_have_rights(kt, needed(*RIGHTS)),
+        lambda: look.service_for(kt, wanted),
     )
     assert service is not None
     name = service["metadata"]["name"]
@@ -59,11 +64,9 @@ def looked(
     all_ports = ports.ports_of(service, pods)
     routes = ports.resolve(exposed or [ports.plain_expose(name, all_ports)], name, all_ports)
     ports.must_be_complete(routes, name, all_ports)
-    plan = Plan(service, pods, routes)
-    together(
-        lambda: look.must_be_free(kt, service, take_over=take_over and not dry_run),
-        lambda: look.must_pass_dry_run(kt, objects(kt, plan)),
-    )
+    look.must_be_free(kt, service, take_over=take_over and not dry_run)
+    plan = Plan(service, pods, routes, look.others_here(kt))
+    look.must_pass_dry_run(kt, objects(kt, plan))
     kt.tell(Step("look", f"{plan.ref} in namespace {kt.cluster.namespace}", time.monotonic() - started))
     return plan
 

@@ -8,10 +8,11 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ktpy.errors import KtError, NotFound
+from ktpy.errors import KtError, NotFound, TunnelLost
 from ktpy.kt import Kt
 from ktpy.model import manifests, names
 from ktpy.model.events import FirstRequest, Note, Step, Tunnel, Waiting
+from ktpy.model.image import how_to_bring
 from ktpy.model.podstate import Phase, PodState, state_of
 from ktpy.model.ports import Route, arrivals, pod_ports
 from ktpy.model.ref import Object
@@ -80,10 +81,7 @@ class Shadow:
         if state.phase is Phase.NO_IMAGE:
             raise KtError(
                 f"pod/{self.name} cannot get its image {image}: {state.why}.",
-                [
-                    "ktpy images build && ktpy images load      kind, k3d, minikube",
-                    "ktpy images push --prefix REGISTRY/PATH",
-                ],
+                how_to_bring(image),
             )
         if state.phase is not Phase.RUNNING:
             after = f" after {timeout:.0f} s" if state.phase is Phase.COMING else ""
@@ -140,7 +138,7 @@ class Link:
         return self.tunnel.stats()
 
     def follow(self, host: str, port: int) -> bool:
-        """Wait until a connection to HOST:PORT, the Service's own address, comes here: the node has followed the switch.
+        """Wait until a connection to HOST:PORT, the Service's own address, comes here: the node has followed.
 
         kube-proxy takes up to a second. Knocks send nothing, and may reach an original pod before. False: not seen in
         time; a NetworkPolicy may forbid the shadow what others may.
@@ -212,6 +210,8 @@ def _tunnel(kt: Kt, shadow: Shadow, keys: SessionKeys, routes: Sequence[Route]) 
 
     def on_state(state: TunnelState) -> None:
         kt.tell(Tunnel(state.kind, state.why))
+        if state.kind == "gave up":
+            kt.stop.ask("tunnel lost", error=TunnelLost(f"The tunnel is lost: {state.why}.", "ktpy doctor"))
         kt.stop.poke()
 
     from ktpy.net.tunnel import Arrival

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from ktpy import undo
 from ktpy.errors import Forbidden, KtError, NotFound, Taken
 from ktpy.kt import Kt
-from ktpy.model import ktctl, target
+from ktpy.model import ktctl, names, target
 from ktpy.model.diversion import holder_of
-from ktpy.model.liveness import Holder, Life
+from ktpy.model.liveness import Holder, Life, holder_from
 from ktpy.model.ports import Route
 from ktpy.model.ref import Object, Ref
 from ktpy.model.rights import Right
@@ -80,6 +80,13 @@ def must_be_free(kt: Kt, service: Object, *, take_over: bool) -> None:
             [f"ktpy exchange {name} --take-over      to end it and go on", f"ktpy recover {name}      to end it only"],
         )
     undo.end(kt.cluster, holder, f"{kt.user.name} on {kt.user.host} (--take-over)")
+
+
+def others_here(kt: Kt) -> Sequence[Holder]:
+    """The living sessions in the namespace."""
+    leases = kt.cluster.find("Lease", labels={names.ROLE: names.ROLE_SESSION})
+    holders = [holder_from(lease, kt.cluster.now()) for lease in leases]
+    return [holder for holder in holders if holder.life is Life.ALIVE]
 
 
 def _ask_the(holder: Holder) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from ktpy.errors import Forbidden, KtError, NotFound
 from ktpy.kt import Kt
 from ktpy.model import manifests, names
 from ktpy.model.liveness import Life
+from ktpy.model.podstate import is_ready
 from ktpy.model.ports import PodPort
-from ktpy.model.ref import Object, Ref
+from ktpy.model.ref import Object, Ref, ref_of
 from ktpy.model.rights import rights
 from ktpy.session import new_identity
 from ktpy.upkeep import clean
@@ -129,6 +131,23 @@ def _image(kt: Kt) -> Finding:
     return Finding("image", "ok", f"{image}, policy {kt.shape.pull_policy}")
 
 
+def _port_forward(kt: Kt) -> Finding:
+    """A real one, to a pod that runs: what lies between here and the API server may not let a WebSocket pass."""
+    pods = [ref_of(pod).name for pod in kt.cluster.find("Pod") if is_ready(pod)]
+    if not pods:
+        return Finding("port-forward", "ok", "no pod runs here to try it with")
+    started = time.monotonic()
+    asyncio.run(_open_and_close(kt, pods[0]))
+    return Finding("port-forward", "ok", f"opened to pod/{pods[0]} in {(time.monotonic() - started) * 1000:.0f} ms")
+
+
+async def _open_and_close(kt: Kt, pod: str) -> None:
+    """Nothing is sent; that nobody listens on that port there is told only later, and does not matter."""
+    stream, _ = await kt.dial(pod)(asyncio.Protocol)
+    assert isinstance(stream, asyncio.Transport)
+    stream.abort()
+
+
 def _clock(kt: Kt) -> Finding:
     off = kt.laptop.clock() - kt.cluster.now()
     if abs(off) > CLOCK_SECONDS:
@@ -163,6 +182,7 @@ CHECKS: tuple[tuple[str, Callable[[Kt], Finding]], ...] = (
     ("pod security", _security),
     ("quota", _quota),
     ("image", _image),
+    ("port-forward", _port_forward),
     ("clock", _clock),
     ("leftovers", _leftovers),
 )

@@ -1,4 +1,4 @@
-"""Builds the sample shop's image and loads it into a cluster: image.py KIND[:NAME], as in `ktpy images load --cluster`."""
+"""Builds the sample shop's image and loads it: image.py KIND[:NAME], as in `ktpy images load --cluster`."""
 
 import os
 import sys

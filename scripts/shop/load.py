@@ -6,7 +6,7 @@
     load.py URL --echo 100000000 [--half-close]   so many random bytes there and back, compared
 
 --until-told instead of --seconds: until stdin ends. --http 1.0, and --close client (who closes first), for --count.
-The last line is JSON: {"answers": {"<service>@<host>": n}, "failed": {"<reason>": n}, "first_failure": …, "slowest": s}.
+The last line is JSON: {"answers": {"<service>@<host>": n}, "failed": {"<reason>": n}, "first_failure": …, "slowest": s}
 With --each a line per answer before it: seconds since 1970 when it began, who.
 """
 
@@ -42,7 +42,7 @@ class Load:
             self.slowest = max(self.slowest, time.time() - started)
             if self.each:
                 print(f"{started:.4f} {who}", flush=True)
-        except (OSError, ValueError, EOFError, TimeoutError, asyncio.TimeoutError) as error:
+        except (OSError, ValueError, EOFError, TimeoutError) as error:
             reason = type(error).__name__
             self.failed[reason] += 1
             self.first_failure = self.first_failure or [started, reason]

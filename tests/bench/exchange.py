@@ -1,4 +1,4 @@
-"""scripts/bench exchange: ready and give-back beside a bare pod; throughput and connections beside a hand-made tunnel."""
+"""scripts/bench exchange: starts beside a bare pod, throughput and connections beside a hand-made tunnel."""
 
 from __future__ import annotations
 
@@ -118,7 +118,9 @@ def start_up_figures(space: Space, person: Person, port: int, rounds: int) -> li
         back.append(b)
         prompt.append(p)
         over.append(r - bare[-1])
-        print(f"  round {number + 1}: pod {bare[-1]:.2f}, ready {r:.2f}, back {b:.2f}, prompt {p:.2f} s", file=sys.stderr)
+        print(
+            f"  round {number + 1}: pod {bare[-1]:.2f}, ready {r:.2f}, back {b:.2f}, prompt {p:.2f} s", file=sys.stderr
+        )
     return [
         Figure("Enter to ready; rival: a bare pod", "s", ready, bare, "≤ 2.5 s"),
         Figure("ready minus bare pod", "s", over, goal="≤ 1.5 s"),

@@ -74,5 +74,9 @@ def standing(space: Space, person: Person, laptop_port: int) -> Iterator[str]:
         tunnel = stack.enter_context(subprocess.Popen(space.node.laptop(words, person.environment(), uid=0)))
         stack.callback(tunnel.terminate)
         url = f"http://{SERVICE}/"
-        until(lambda: json.dumps(space.client().load(url, "--count", "1").answers) != "{}", "the rival answers", seconds=20)
+        until(
+            lambda: json.dumps(space.client().load(url, "--count", "1").answers) != "{}",
+            "the rival answers",
+            seconds=20,
+        )
         yield url

@@ -245,7 +245,8 @@ def test_what_goes_between_reading_and_writing_is_gone(world: World) -> None:
 
 def test_a_write_in_between_is_read_and_kept(world: World) -> None:
     before = shop(world)
-    ref, raced = ref_of(before), []
+    ref = ref_of(before)
+    raced: list[Object] = []
 
     def race() -> None:
         if not raced:

@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.harness.client import InCluster
 from tests.e2e.harness.laptop import Server
 from tests.e2e.harness.people import Person
+from tests.e2e.harness.process import is_gone
 from tests.e2e.harness.space import Space
 from tests.e2e.harness.until import until
 
@@ -30,7 +31,7 @@ def background(ana: Person, server: Server) -> Iterator[int]:
     yield run["pid"]
     with contextlib.suppress(ProcessLookupError):
         os.kill(run["pid"], signal.SIGTERM)
-        until(lambda: not Path(f"/proc/{run['pid']}").exists(), "the session ends", seconds=15)
+        until(lambda: is_gone(run["pid"]), "the session ends", seconds=15)
 
 
 def test_a_session_in_the_background_is_an_ordinary_process_that_leave_ends(
@@ -48,7 +49,7 @@ def test_a_session_in_the_background_is_an_ordinary_process_that_leave_ends(
     assert status["Uid"].split() == [str(ana.uid)] * 4
     assert int(status["CapEff"], 16) == 0
     assert left.code == 0, left.said
-    assert not Path(f"/proc/{run['pid']}").exists()
+    assert is_gone(run["pid"])
     assert ana.run("status", "--output", "json").json() == []
     space.wait_same(before)
 
@@ -149,7 +150,7 @@ def test_every_line_of_output_json_is_an_event_and_stderr_is_for_words(
     events = [json.loads(line) for line in session.out.splitlines()]
     assert session.err == ""
     assert [event["name"] for event in events if event["event"] == "step"] == [
-        "look", "shadow pod", "tunnel", "switch", "give back",
+        "look", "shadow pod", "tunnel", "switch", "follow", "give back",
     ]  # fmt: skip
     assert [event["event"] for event in events if event["event"] in ("ready", "ended")] == ["ready", "ended"]
     assert events[-1]["event"] == "ended"

@@ -65,7 +65,7 @@ def deployment(name: str, ports: Sequence[tuple[str, int]], *, replicas: int = 3
 
 
 def service(name: str, ports: Sequence[tuple[int, int | str] | Manifest], *, app: str = "", **spec: Any) -> Manifest:
-    """A Service NAME over the pods of APP; PORTS: (port, targetPort), or as a manifest has it. SPEC overrides anything."""
+    """A Service NAME over the pods of APP; PORTS: (port, targetPort), or as in a manifest. SPEC overrides anything."""
     listed = [
         port if isinstance(port, dict) else {"name": f"p{port[0]}", "port": port[0], "targetPort": port[1]}
         for port in ports

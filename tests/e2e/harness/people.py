@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,12 @@ class Person:
     def run(self, *words: str, seconds: float = 30.0) -> Done:
         """`ktpy WORDS` to its end."""
         with self.ktpy(*words) as process:
-            code = process.wait(seconds)
+            try:
+                code = process.wait(seconds)
+            except AssertionError:
+                process.signal(signal.SIGTERM)  # it may hold something that it can still give back
+                process.wait(15.0)
+                raise
             return Done(code, process.out, process.err)
 
     def state(self, suffix: str) -> list[Path]:

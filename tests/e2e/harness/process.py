@@ -238,6 +238,12 @@ class Ktpy:
         self._fds = []
 
 
+def is_gone(pid: int) -> bool:
+    """Whether a process that is not our child has ended, be it still to be reaped by whose child it is."""
+    state = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1]
+    return state in ([], ["Z"], ["X"])
+
+
 @contextlib.contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """SIGSTOP while the block lasts."""

@@ -26,6 +26,12 @@ def taken(node: Node, namespace: str) -> Snapshot:
     return {f"{thing['kind']}/{thing['metadata']['name']}": _tidy(thing) for thing in found["items"]}
 
 
+def is_only_ending(before: Snapshot, after: Snapshot) -> bool:
+    """Whether all that differs is pods that were deleted and that the node has yet to stop."""
+    more = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    return all(name.startswith("Pod/") and name in after and "being deleted" in after[name] for name in more)
+
+
 def difference(before: Snapshot, after: Snapshot) -> str:
     """Line by line, with the object's name over each; empty where they are the same."""
     told = []
@@ -42,6 +48,8 @@ def _tidy(thing: dict[str, Any]) -> Any:
     if thing["kind"] == "EndpointSlice":
         thing["endpoints"] = sorted(thing.get("endpoints") or [], key=lambda e: str(e["addresses"]))
     bare = _without_moving(thing)
+    if "deletionTimestamp" in thing["metadata"]:
+        bare["being deleted"] = True
     bare["metadata"]["managedFields of ktpy"] = [e for e in entries if str(e.get("manager", "")).startswith("ktpy")]
     return bare
 

@@ -24,6 +24,8 @@ from tests.e2e.harness.node import Node
 from tests.e2e.harness.people import Person, moved_in
 from tests.e2e.harness.wheel import CHECKOUT
 
+PATIENCE_SECONDS = 15.0
+
 
 @dataclass
 class Space:
@@ -63,11 +65,15 @@ class Space:
         return snapshot.taken(self.node, self.name)
 
     def wait_same(self, before: snapshot.Snapshot, *, seconds: float = 5.0) -> float:
-        """Until all is as BEFORE; the seconds it took. Raises AssertionError with the difference."""
+        """Until all is as BEFORE; the seconds it took. Raises AssertionError with the difference.
+
+        A pod that was deleted goes when the node gets round to it: 1 to 4 s, more on a machine that is busy with tests.
+        """
         started = time.monotonic()
-        while different := snapshot.difference(before, self.snapshot()):
-            if time.monotonic() - started > seconds:
-                raise AssertionError(f"namespace {self.name} differs after {seconds:.0f} s:\n{different}")
+        while different := snapshot.difference(before, after := self.snapshot()):
+            took = time.monotonic() - started
+            if took > seconds and not (took < PATIENCE_SECONDS and snapshot.is_only_ending(before, after)):
+                raise AssertionError(f"namespace {self.name} differs after {took:.1f} s:\n{different}")
             time.sleep(0.1)
         return time.monotonic() - started
 
