@@ -185,9 +185,8 @@ def sessions(cluster: Cluster) -> list[Holder]:
     leases = cluster.find("Lease", labels={names.ROLE: names.ROLE_SESSION})
     found = {holder.session: holder for holder in (holder_from(lease, cluster.now()) for lease in leases)}
     marked = [*cluster.find("Service", labels={names.SESSION: None})]
-    marked += [
-        pod for pod in cluster.find("Pod", labels={names.ROLE: names.ROLE_SHADOW}) if names.SESSION in labels_of(pod)
-    ]
+    shadows = cluster.find("Pod", labels={names.ROLE: names.ROLE_SHADOW, names.SESSION: None})
+    marked += [pod for pod in shadows if not pod["metadata"].get("deletionTimestamp")]
     for thing in marked:
         session = SessionId(labels_of(thing)[names.SESSION])
         if session not in found and (thing["kind"] == "Service" or was_born_ours(thing, session)):

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from ktpy.cli.app import App
 from ktpy.cli.signals import signals_ask
-from ktpy.errors import Exit, KtError
+from ktpy.errors import Exit, KtError, LeftBehind
 from ktpy.kt import Kt
 from ktpy.laptop.child import Child, NoCommand
 from ktpy.laptop.state import registered
@@ -39,6 +39,8 @@ class Held:
         self.app, self.name, self.command = app, name, tuple(command)
         self._wait, self._check, self.events = wait, check, events
         self._child: Child | None = None
+        self._is_over = False
+        self._own_end: int | None = None  # the child's code, where its end is what ended the run
         self._started = time.monotonic()
         self._connections = 0
 
@@ -60,8 +62,16 @@ class Held:
             return
         with Workers(Stop()) as workers, Child(self.command) as child:
             self._child = child
-            workers.start("child", lambda: child.wait(lambda code: kt.stop.ask(f"{child.name} ended with code {code}")))
-            yield
+            workers.start("child", lambda: child.wait(lambda code: self._child_ended(kt.stop, code)))
+            try:
+                yield
+            finally:
+                self._is_over = True  # from here on it is we who end it
+
+    def _child_ended(self, stop: Stop, code: int) -> None:
+        if not stop.is_asked and not self._is_over:
+            self._own_end = code
+        stop.ask(f"{self.command[0]} ended with code {code}")
 
     def gate(self, kt: Kt, routes: Sequence[Route]) -> None:
         """With a command: wait until its ports listen. Raises KtError when it takes longer than --wait."""
@@ -88,7 +98,9 @@ class Held:
             mode=self.name, target=text.target, namespace=text.namespace, session=session, state="ready",
             context=kt.settings.context or "", ports=tuple(map(str, routes)),
         )  # fmt: skip
-        kt.stop.wait()
+        with Workers(kt.stop) as workers:
+            workers.start("first-request", lambda: link.report_first_request(workers.done))
+            kt.stop.wait()
         kt.laptop.run.write(state="ending")
         self._started = time.monotonic()
         self._connections = link.stats().connections
@@ -116,8 +128,8 @@ class Held:
             return int(error.code)
         if isinstance(error, NoCommand):
             return error.shell_code
-        if self._child is not None and self._child.code is not None and error.code is Exit.INTERRUPTED:
-            return self._child.code
+        if self._own_end is not None and not isinstance(error, LeftBehind):
+            return self._own_end
         return int(Exit.OURS_BESIDE_CHILD)
 
 

@@ -91,7 +91,8 @@ class Say:
             case FirstRequest(seconds):
                 return f"  {self._colour(GREEN, '✓')} first request after {seconds:.0f} s"
             case Ended(reason, seconds, connections):
-                return f"Given back in {seconds:.1f} s after {connections} connections ({reason})."
+                plural = "" if connections == 1 else "s"
+                return f"Given back in {seconds:.1f} s after {connections} connection{plural} ({reason})."
 
     def _failed(self, event: Failed) -> str:
         lines = [self._colour(RED, "Error: ") + event.what]
@@ -104,11 +105,12 @@ class Say:
         return f"  {self._colour(YELLOW, '!')} tunnel {state}: {why}"
 
     def _ready(self, event: Ready) -> str:
-        here = ", ".join(event.others) or "nobody else"
+        here = f"you and {', '.join(event.others)}" if event.others else "nobody else"
         lines = [
             self._colour(BOLD, f"Ready after {event.seconds:.1f} s: {event.target} is answered by this laptop."),
             f"  taken     {'; '.join(event.taken)}",
-            f"  affects   {event.affected} Here with you: {here}.",
+            f"  affects   {event.affected}",
+            f"  here      {here}",
             f"  try       {event.try_}",
             f"  stop      {event.stop}",
         ]

@@ -89,7 +89,7 @@ def steps(kt: Kt, plan: Plan) -> list[tuple[str, Object, Object]]:
     """What an exchange does, in order: the deed, its object or patch, and what undoes it."""
     lease, secret, pod = objects(kt, plan)
     session = SessionId(lease["metadata"]["labels"][names.SESSION])
-    after = diverted(plan.service, session)
+    after = diverted(plan.service, session, worn(plan.service, session))
     there = difference(plan.service, after)
     back = difference(after, diversion.given_back(after, session))
     made: list[tuple[str, Object, Object]] = [
@@ -103,13 +103,19 @@ def worn(service: Object, session: SessionId) -> Mapping[str, str]:
     return dict.fromkeys(diversion.selector_of(service), names.selector_value(session))
 
 
-def diverted(service: Object, session: SessionId) -> Object:
-    """SERVICE pointed at SESSION's shadow. Raises Taken where another session holds it by now."""
+def diverted(service: Object, session: SessionId, wears: Mapping[str, str]) -> Object:
+    """SERVICE pointed at SESSION's shadow, which WEARS what its selector would ask for.
+
+    Errors: Taken where another session holds it by now; KtError where its owner has given it other keys meanwhile.
+    """
     holder = diversion.holder_of(service)
     if holder not in (None, session):
         raise Taken(f"{ref_of(service)} was taken by session {holder} a moment ago.", "ktpy birdseye")
     # Half taken back, our own values must not end up in the note as its owner's.
-    return diversion.diverted(diversion.given_back(service, session), session, names.selector_value(session))
+    owners = diversion.given_back(service, session)
+    if diversion.selector_of(owners).keys() != wears.keys():
+        raise KtError(f"{ref_of(service)} has got another selector meanwhile; it was not touched.", "once more, please")
+    return diversion.diverted(owners, session, names.selector_value(session))
 
 
 @contextlib.contextmanager
@@ -125,9 +131,8 @@ def exchange(kt: Kt, plan: Plan, *, gate: Callable[[], None] = lambda: None, aga
         with linked(kt, session, plan.routes, base=base, wears=wears) as link:
             gate()
             kt.stop.check()
-            with _switched(kt, session, plan.ref, again=again) as workers:
+            with _switched(kt, session, plan.ref, wears, again=again):
                 _follow(kt, link, plan)
-                workers.start("first-request", lambda: link.report_first_request(workers.done))
                 yield link
 
 
@@ -143,17 +148,17 @@ def _follow(kt: Kt, link: Link, plan: Plan) -> None:
 
 
 @contextlib.contextmanager
-def _switched(kt: Kt, session: Session, ref: Ref, *, again: bool) -> Iterator[Workers]:
+def _switched(kt: Kt, session: Session, ref: Ref, wears: Mapping[str, str], *, again: bool) -> Iterator[None]:
     """The Service points here. Leaving: back to its owner, and everything stays up until the nodes have followed."""
     try:
         started = time.monotonic()
-        session.take(ref, lambda now: diverted(now, session.id))
+        session.take(ref, lambda now: diverted(now, session.id, wears))
         kt.tell(Step("switch", f"{ref} points at this laptop", time.monotonic() - started))
         with Workers(kt.stop) as workers:
-            guard = _Guard(kt, session, ref, again=again)
+            guard = _Guard(kt, session, ref, wears, again=again)
             guard.view = View(kt.cluster, workers, "Service", name=ref.name, on_change=kt.stop.poke)
             workers.start("guard", lambda: guard.watch(workers.done))
-            yield workers
+            yield
     finally:
         started = time.monotonic()
         try:
@@ -170,8 +175,8 @@ class _Guard:
 
     FLIPS = 2  # a GitOps controller would go on for ever
 
-    def __init__(self, kt: Kt, session: Session, ref: Ref, *, again: bool) -> None:
-        self._kt, self._session, self._ref, self._again = kt, session, ref, again
+    def __init__(self, kt: Kt, session: Session, ref: Ref, wears: Mapping[str, str], *, again: bool) -> None:
+        self._kt, self._session, self._ref, self._wears, self._again = kt, session, ref, wears, again
         self.view: View | None = None
 
     def _is_lost(self) -> bool:
@@ -200,11 +205,11 @@ class _Guard:
     def _lost(self, service: Object, flips: int) -> None:
         who = last_writer(service)
         if not self._again or flips > self.FLIPS:
-            tries = f" for the {flips}rd time; ktpy does not fight" if flips > self.FLIPS else ""
+            tries = f" for the {flips}. time; ktpy does not fight" if flips > self.FLIPS else ""
             taken = f"{self._ref} was taken back by {who}{tries}. Its traffic is its owner's; this session ends."
             self._kt.tell(Note(taken))  # now: the give-back, with its linger, comes before the last word
             raise Taken(taken, f"ktpy exchange {self._ref.name} --if-taken-back again      to divert it again")
-        self._session.take(self._ref, lambda now: diverted(now, self._session.id))
+        self._session.take(self._ref, lambda now: diverted(now, self._session.id, self._wears))
         self._kt.tell(Note(f"{self._ref} was taken back by {who}, and is diverted again."))
 
 

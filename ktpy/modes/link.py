@@ -19,6 +19,7 @@ from ktpy.model.ref import Object
 from ktpy.net.keys import SessionKeys
 from ktpy.session import Session
 from ktpy.stop import Stop
+from ktpy.undo import POD_GRACE_SECONDS
 from ktpy.watching import View
 from ktpy.workers import Workers, together
 
@@ -30,6 +31,7 @@ SLOW_SECONDS = 2.0
 PROBE_SECONDS = 10.0
 FOLLOW_SECONDS = 3.0
 KNOCK_SECONDS = 0.05
+MOST_SECONDS = 30.0
 
 
 class Shadow:
@@ -108,6 +110,11 @@ class Shadow:
 
     def _replace(self, state: PodState) -> None:
         self._session.renew()  # raises Taken where it was deleted by somebody who ended this session
+        # One that cannot run would be followed by another that cannot: ever slower, and never two at a time.
+        if self._workers.done.wait(min(MOST_SECONDS, self._generation - 1)) or self._kt.stop.is_asked:
+            return
+        if state.phase is not Phase.GOING:
+            self._kt.cluster.delete(self._kt.cluster.ref("Pod", self.name), grace=POD_GRACE_SECONDS)
         old = self.name
         self._generation += 1
         name = f"{self._base}-r{self._generation}"
@@ -156,10 +163,10 @@ class Link:
         return seen
 
     def report_first_request(self, done: Stop) -> None:
-        """A worker: say when the cluster's first connection reaches the laptop."""
+        """A worker: say when the first bytes from the cluster reach the laptop; our own knocks send none."""
         since = time.monotonic()
-        self._kt.stop.wait_for(lambda: done.is_asked or self.stats().first_connection_at is not None)
-        first = self.stats().first_connection_at
+        self._kt.stop.wait_for(lambda: done.is_asked or self.stats().first_bytes_at is not None)
+        first = self.stats().first_bytes_at
         if first is not None:
             self._kt.tell(FirstRequest(max(0.0, first - since)))
 
@@ -190,13 +197,26 @@ def linked(kt: Kt, session: Session, routes: Sequence[Route], *, base: str, wear
         shadow.wait_until_running(kt.settings.timeout)
         kt.tell(Step("shadow pod", f"pod/{shadow.name} runs", time.monotonic() - started))
         started = time.monotonic()
-        with way as tunnel:
+        with _entered(kt, way) as tunnel:
             link = Link(session, shadow, tunnel)
             link.probe(routes)
             kt.stop.check()
             kt.tell(Step("tunnel", "probed end to end", time.monotonic() - started))
             workers.start("shadow", lambda: shadow.keep(tunnel.kick))
             yield link
+
+
+@contextlib.contextmanager
+def _entered(kt: Kt, way: SshTunnel) -> Iterator[SshTunnel]:
+    """WAY once it is up; Ctrl-C ends the waiting."""
+    kt.stop.on_ask(way.abandon)
+    with contextlib.ExitStack() as stack:
+        try:
+            tunnel = stack.enter_context(way)
+        except TunnelLost:
+            kt.stop.check()
+            raise
+        yield tunnel
 
 
 def _tunnel(kt: Kt, shadow: Shadow, keys: SessionKeys, routes: Sequence[Route]) -> SshTunnel:

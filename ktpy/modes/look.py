@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ktpy import undo
-from ktpy.errors import Forbidden, KtError, NotFound, Taken
+from ktpy.errors import Forbidden, KtError, Taken
 from ktpy.kt import Kt
 from ktpy.model import ktctl, names, target
 from ktpy.model.diversion import holder_of
 from ktpy.model.liveness import Holder, Life, holder_from
 from ktpy.model.ports import Route
-from ktpy.model.ref import Object, Ref
+from ktpy.model.ref import Object
 from ktpy.model.rights import Right
 from ktpy.model.target import Target, original_selector
 from ktpy.net.probe import listens
@@ -120,10 +120,3 @@ def must_listen(routes: Sequence[Route], *, how: str) -> None:
             f"Nothing listens on {ports} of this laptop.",
             [f"start it, or: {how}", "--no-check-ports      to go on all the same"],
         )
-
-
-def still_there(kt: Kt, ref: Ref) -> Object:
-    thing = kt.cluster.get(ref)
-    if thing is None:
-        raise NotFound(f"{ref} is gone.")
-    return thing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,11 +17,15 @@ class TunnelStats:
     bytes_to_laptop: int = 0
     bytes_to_cluster: int = 0
     first_connection_at: float | None = None
+    first_bytes_at: float | None = None
     heals: int = 0
 
 
 class Counters:
-    """Written by the tunnel's thread only; a reader in another thread may see a value that is a moment old."""
+    """Written by the tunnel's thread only; a reader in another thread may see a value that is a moment old.
+
+    ON_FIRST is called at the first arrival, and when the first bytes have come for the laptop.
+    """
 
     def __init__(self, on_first: Callable[[], None] = lambda: None) -> None:
         self._on_first = on_first
@@ -30,6 +35,7 @@ class Counters:
         self.bytes_to_laptop = 0
         self.bytes_to_cluster = 0
         self.first_connection_at: float | None = None
+        self.first_bytes_at: float | None = None
         self.heals = 0
 
     def arrived(self, now: float) -> None:
@@ -39,9 +45,15 @@ class Counters:
             self.first_connection_at = now
             self._on_first()
 
+    def to_laptop(self, size: int) -> None:
+        self.bytes_to_laptop += size
+        if self.first_bytes_at is None:
+            self.first_bytes_at = time.monotonic()
+            self._on_first()
+
     def start_over(self) -> None:
         """Count arrivals from here on."""
-        self.connections, self.first_connection_at = 0, None
+        self.connections, self.first_connection_at, self.first_bytes_at = 0, None, None
 
     def healed(self) -> None:
         self.heals += 1
@@ -57,5 +69,6 @@ class Counters:
             self.bytes_to_laptop,
             self.bytes_to_cluster,
             self.first_connection_at,
+            self.first_bytes_at,
             self.heals,
         )

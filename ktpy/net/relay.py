@@ -55,7 +55,7 @@ class Relay(asyncio.Protocol):
 
     def data_received(self, data: bytes | memoryview) -> None:
         """Packets that came in one read of the wire leave in one write: a system call costs more than a packet."""
-        self._counters.bytes_to_laptop += len(data)
+        self._counters.to_laptop(len(data))
         if not self._pieces:
             self._soon(self._flush)
         self._pieces.append(data)

@@ -83,6 +83,11 @@ class Tunnel:
     def stats(self) -> TunnelStats:
         return self._counters.read()
 
+    def abandon(self) -> None:
+        """Whoever waits for the tunnel to come up waits no longer: entering raises TunnelLost."""
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            self._ready.set_exception(TunnelLost("nobody waits for the tunnel any more"))
+
     def kick(self) -> None:
         """Connect anew, now: the pod has been replaced. Also ends "gave up". At once `state` is "healing"."""
         self._state = TunnelState("healing", time.monotonic(), "asked to connect anew")
@@ -184,7 +189,8 @@ class Tunnel:
         try:
             if not self._is_ending:
                 await self._mending.begin()
-                self._ready.set_result(None)
+                with contextlib.suppress(concurrent.futures.InvalidStateError):  # abandoned
+                    self._ready.set_result(None)
                 await self._mending.mend()
         finally:
             await self._mending.close()

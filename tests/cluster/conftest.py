@@ -64,14 +64,14 @@ def _body(answer: Answer) -> Object:
     return body
 
 
-def _kubeconfig() -> str:
+def _kubeconfig() -> str | None:
     """Of the real API server. Fails, and never skips: a suite that does not run proves nothing."""
     given = os.environ.get("KTPY_TEST_KUBECONFIG")
-    if given:
+    if given or os.environ.get("KTPY_TEST_CONTEXT"):  # the user's own cluster; None is his usual kubeconfig
         return given
     if subprocess.run([str(SCRIPT), "status"], capture_output=True, timeout=60).returncode != 0:
         pytest.fail(
-            "No real API server: `scripts/cluster up` starts one, KTPY_TEST_KUBECONFIG names another, "
+            "No real API server: `scripts/cluster up` starts one, KTPY_TEST_KUBECONFIG or _CONTEXT name another, "
             'and `-m "not real"` leaves these tests out.',
             pytrace=False,
         )

@@ -92,6 +92,11 @@ class FakeApi:
     def names(self, kind: str) -> list[str]:
         return sorted(key.name for key in self._things if key.kind == kind and key.namespace == NAMESPACE)
 
+    def past(self, kind: str, name: str) -> list[Object]:
+        """Every state that the object has had."""
+        news = [change.new for change in self._history if change.new]
+        return [new for new in news if (new["kind"], new["metadata"]["name"]) == (kind, name)]
+
     def forget_history(self) -> None:
         """As etcd's compaction: a watch from an older version is told 410 Gone."""
         self._oldest = self._version

@@ -77,6 +77,8 @@ class FakeTunnel:
     def start_over(self) -> None:
         self._stats = TunnelStats()
 
+    def abandon(self) -> None: ...
+
     def kick(self) -> None:
         self.kicks += 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from ktpy.errors import NotFound, TunnelLost
+from ktpy.net.keys import SessionKeys
 from ktpy.net.tunnel import Limits, Timeouts, Tunnel
 from tests.loopback.apps import call, echo, expected, send, serving, sink, until
 from tests.loopback.conftest import Pod
@@ -208,3 +210,18 @@ def test_what_is_sent_before_the_end_arrives(pod: Pod) -> None:
                 caller.shutdown(socket.SHUT_WR)
                 assert caller.recv(1000).decode() == "{} {}".format(*expected(1))
         assert tunnel.stats().bytes_to_laptop == 100 << 20
+
+
+def test_waiting_for_a_tunnel_that_does_not_come_up_can_be_called_off() -> None:
+    async def silent(_: object) -> tuple[asyncio.BaseTransport, asyncio.BaseProtocol]:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    tunnel = Tunnel(silent, SessionKeys.make(), [])
+    threading.Timer(0.2, tunnel.abandon).start()
+    started = time.monotonic()
+
+    with pytest.raises(TunnelLost, match="nobody waits"), tunnel:
+        pass
+
+    assert time.monotonic() - started < 5

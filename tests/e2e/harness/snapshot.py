@@ -33,10 +33,13 @@ def is_only_ending(before: Snapshot, after: Snapshot) -> bool:
 
 
 def difference(before: Snapshot, after: Snapshot) -> str:
-    """Line by line, with the object's name over each; empty where they are the same."""
+    """What is new, what is gone, and line by line what changed; empty where they are the same."""
     told = []
-    for name in sorted(before.keys() | after.keys()):
-        was, now = _lines(before.get(name)), _lines(after.get(name))
+    for name in sorted(before.keys() ^ after.keys()):
+        going = ", being deleted" if "being deleted" in after.get(name, {}) else ""
+        told.append(f"{name} is {'gone' if name in before else f'new{going}'}")
+    for name in sorted(before.keys() & after.keys()):
+        was, now = _lines(before[name]), _lines(after[name])
         told += list(difflib.unified_diff(was, now, f"{name} before", f"{name} after", n=2, lineterm=""))
     return "\n".join(told)
 
@@ -65,4 +68,4 @@ def _without_moving(value: Any) -> Any:
 
 
 def _lines(thing: Any) -> list[str]:
-    return [] if thing is None else json.dumps(thing, indent=1, sort_keys=True).splitlines()
+    return json.dumps(thing, indent=1, sort_keys=True).splitlines()

@@ -22,6 +22,7 @@ from tests.e2e.harness.client import InCluster
 from tests.e2e.harness.manifests import Manifest
 from tests.e2e.harness.node import Node
 from tests.e2e.harness.people import Person, moved_in
+from tests.e2e.harness.until import until
 from tests.e2e.harness.wheel import CHECKOUT
 
 PATIENCE_SECONDS = 15.0
@@ -62,7 +63,12 @@ class Space:
     # before and after
 
     def snapshot(self) -> snapshot.Snapshot:
-        return snapshot.taken(self.node, self.name)
+        """The namespace as it is once no pod of an earlier session is still being stopped."""
+        return until(self._calm_snapshot, f"no pod of {self.name} is being deleted", seconds=PATIENCE_SECONDS)
+
+    def _calm_snapshot(self) -> snapshot.Snapshot | None:
+        found = snapshot.taken(self.node, self.name)
+        return None if any("being deleted" in thing for thing in found.values()) else found
 
     def wait_same(self, before: snapshot.Snapshot, *, seconds: float = 5.0) -> float:
         """Until all is as BEFORE; the seconds it took. Raises AssertionError with the difference.
@@ -70,7 +76,7 @@ class Space:
         A pod that was deleted goes when the node gets round to it: 1 to 4 s, more on a machine that is busy with tests.
         """
         started = time.monotonic()
-        while different := snapshot.difference(before, after := self.snapshot()):
+        while different := snapshot.difference(before, after := snapshot.taken(self.node, self.name)):
             took = time.monotonic() - started
             if took > seconds and not (took < PATIENCE_SECONDS and snapshot.is_only_ending(before, after)):
                 raise AssertionError(f"namespace {self.name} differs after {took:.1f} s:\n{different}")

@@ -40,7 +40,7 @@ def test_ready_has_the_four_facts(capsys) -> None:
     Say().tell(READY)
 
     err = capsys.readouterr().err
-    assert [line.split()[0] for line in err.splitlines()] == ["Ready", "taken", "affects", "try", "stop"]
+    assert [line.split()[0] for line in err.splitlines()] == ["Ready", "taken", "affects", "here", "try", "stop"]
     assert "service/shop is answered by this laptop" in err
 
 

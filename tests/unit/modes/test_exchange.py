@@ -8,12 +8,12 @@ from ktpy.errors import Forbidden, Interrupted, KtError, NotFound, Taken, Unreac
 from ktpy.model import names
 from ktpy.model.diversion import diverted as diverted_by
 from ktpy.model.diversion import holder_of, selector_of
-from ktpy.model.events import FirstRequest, Note, Step
+from ktpy.model.events import Note, Step
 from ktpy.model.names import SessionId
 from ktpy.model.ports import Expose
 from ktpy.model.ref import Object
 from ktpy.model.target import Target
-from ktpy.modes.exchange import Plan, diverted, exchange, last_writer, looked, steps
+from ktpy.modes.exchange import Plan, diverted, exchange, last_writer, looked, steps, worn
 from tests.fakes import things
 from tests.fakes.api import FakeApi
 from tests.fakes.jsonpatch import patched
@@ -246,13 +246,6 @@ def test_a_service_half_taken_back_and_diverted_again_has_its_owners_values_in_t
     assert selector_of(service(api)) == {"app": "v2", "tier": "web"}
 
 
-def test_the_first_request_is_told(ana: Person) -> None:
-    with exchange(ana.kt, plan_of(ana)):
-        ana.tunnels[0].carry(first_connection_at=0.0)
-        ana.kt.stop.poke()
-        assert still(lambda: any(isinstance(event, FirstRequest) for event in ana.told), ana.kt.stop, 5)
-
-
 def test_an_api_server_that_is_away_at_the_end_is_waited_for(
     api: FakeApi, ana: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -333,9 +326,20 @@ def test_a_stale_note_does_not_hold_a_service() -> None:
     held = diverted_by(things.stored(things.service()), SessionId("bob-2"), "kt-2")
     copied = {**held, "metadata": {**held["metadata"], "uid": "another"}}
 
-    assert holder_of(diverted(copied, SessionId("ana-1"))) == "ana-1"
+    wears = worn(copied, SessionId("ana-1"))
+
+    assert holder_of(diverted(copied, SessionId("ana-1"), wears)) == "ana-1"
     with pytest.raises(Taken, match="taken by session bob-2"):
-        diverted(held, SessionId("ana-1"))
+        diverted(held, SessionId("ana-1"), wears)
+
+
+def test_a_selector_with_other_keys_than_the_shadow_wears_is_not_diverted() -> None:
+    service = things.stored(things.service())
+    wears = worn(service, SessionId("ana-1"))
+    service["spec"]["selector"]["track"] = "stable"
+
+    with pytest.raises(KtError, match="has got another selector meanwhile"):
+        diverted(service, SessionId("ana-1"), wears)
 
 
 def test_the_last_writer_is_the_youngest_entry_that_is_not_ours() -> None:

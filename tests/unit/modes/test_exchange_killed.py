@@ -184,6 +184,7 @@ def test_a_switch_that_arrives_after_clean_changes_nothing() -> None:
 
     assert after_clean == [plain(essence(a_team()))]
     assert same(api) == after_clean[0]
+    assert all(selector_of(state) == things.SELECTOR for state in api.past("Service", "shop"))  # not for a moment
 
 
 def test_a_session_whose_lease_was_deleted_stops_and_makes_no_new_one() -> None:

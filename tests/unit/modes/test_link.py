@@ -175,7 +175,7 @@ def test_what_becomes_of_the_tunnel_is_told(ana: Person) -> None:
 
 def test_the_first_request_is_told_once_it_came(ana: Person) -> None:
     with link_of(ana) as link:
-        ana.tunnels[0].carry(connections=1, first_connection_at=0.0)
+        ana.tunnels[0].carry(connections=1, first_bytes_at=0.0)
 
         link.report_first_request(Stop())
 

@@ -114,11 +114,3 @@ def test_a_laptop_port_at_which_nothing_listens_is_named(monkeypatch: pytest.Mon
     look.must_listen(routes[:1], how="x")
     with pytest.raises(KtError, match=r"Nothing listens on 127.0.0.1:2 of this laptop"):
         look.must_listen(routes, how="x")
-
-
-def test_what_must_still_be_there_is_read_or_told(ana: Person) -> None:
-    ref = ana.cluster.ref("Service", "shop")
-
-    assert look.still_there(ana.kt, ref)["metadata"]["name"] == "shop"
-    with pytest.raises(NotFound, match="is gone"):
-        look.still_there(ana.kt, ana.cluster.ref("Service", "none"))

@@ -9,5 +9,23 @@ def test_arrivals_and_ends() -> None:
     assert counters.read() == TunnelStats(connections=2, open_now=1, first_connection_at=5.0)
 
 
+def test_the_first_bytes_are_told_once() -> None:
+    told: list[str] = []
+    counters = Counters(lambda: told.append("first"))
+    counters.to_laptop(3)
+    counters.to_laptop(4)
+    assert told == ["first"]
+    assert counters.read().bytes_to_laptop == 7
+    assert counters.read().first_bytes_at is not None
+
+
+def test_starting_over_forgets_arrivals_but_not_bytes() -> None:
+    counters = Counters()
+    counters.arrived(5.0)
+    counters.to_laptop(3)
+    counters.start_over()
+    assert counters.read() == TunnelStats(open_now=1, bytes_to_laptop=3)
+
+
 def test_nothing_yet() -> None:
     assert Counters().read() == TunnelStats()
