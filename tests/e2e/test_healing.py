@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -122,13 +123,20 @@ def silent_link(_: Space) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def lossy_link(_: Space) -> Iterator[None]:
-    """Nobody says that the link is gone: what is sent is lost."""
-    subprocess.run([SCRIPT, "netem", "--loss", "100%"], check=True)
+def lossy_link(place: Space) -> Iterator[None]:
+    """Nobody says that the link is gone: what the laptop sends goes to an address that no machine has."""
+    network = place.node.laptop_network
+    (way,) = json.loads(network("ip", "-j", "route", "get", server_address(place)))
+    there = way.get("gateway", way["dst"])
+    network("ip", "neigh", "replace", there, "lladdr", "02:00:00:00:00:99", "dev", way["dev"], "nud", "permanent")
     try:
         yield
     finally:
-        subprocess.run([SCRIPT, "netem", "--off"], check=True)
+        network("ip", "neigh", "delete", there, "dev", way["dev"])
+
+
+def server_address(place: Space) -> str:
+    return str(urlsplit(place.node.server()["server"]).hostname)
 
 
 @contextlib.contextmanager

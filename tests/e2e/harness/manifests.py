@@ -15,9 +15,9 @@ def namespace(name: str) -> list[Manifest]:
     hard = {
         "requests.cpu": "1",
         "requests.memory": "1Gi",
-        "limits.cpu": "8",
-        "limits.memory": "2Gi",
-        "pods": "20",
+        "limits.cpu": "40",
+        "limits.memory": "8Gi",
+        "pods": "40",
     }
     limit = {"type": "Container", "default": {"cpu": "200m", "memory": "64Mi"}, "max": {"cpu": "1", "memory": "256Mi"}}
     return [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from ktpy.errors import Unreachable
+from ktpy.errors import Forbidden, Unreachable
 from ktpy.model.shape import PodShape
 from ktpy.upkeep.doctor import CHECKS, Finding, doctor
 from tests.fakes.api import START, FakeApi
@@ -94,3 +95,24 @@ def test_a_server_that_does_not_answer_is_a_finding_and_the_rest_goes_on(ana: Pe
 
     assert found["api server"] == "bad"
     assert found["rights"] == "ok"
+
+
+def test_a_port_forward_is_tried_with_a_pod_that_runs(api: FakeApi, ana: Person) -> None:
+    assert finding(ana, "port-forward").found == "no pod runs here to try it with"
+
+    dialled: list[str] = []
+
+    def to(pod: str) -> Any:
+        dialled.append(pod)
+
+        async def refuse(_: object) -> Any:
+            raise Forbidden("no create on pods/portforward")
+
+        return refuse
+
+    api.put({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": ana.kt.cluster.namespace},
+             "status": {"conditions": [{"type": "Ready", "status": "True"}]}})  # fmt: skip
+    refused = doctor(dataclasses.replace(ana.kt, dial=to))
+
+    assert dialled == ["web"]
+    assert next(f for f in refused if f.check == "port-forward").verdict == "bad"
