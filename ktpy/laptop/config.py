@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_config_path
-
 from ktpy.errors import KtError
 
 
 def path() -> Path:
     """Where it is ($XDG_CONFIG_HOME/ktpy/config.yaml on Linux)."""
+    from platformdirs import user_config_path  # not for `ktpy --help`
+
     return user_config_path("ktpy") / "config.yaml"
 
 
