@@ -37,6 +37,8 @@ def give_back(cluster: Cluster, service: Object) -> Report:
                 did.append(f"{ref_of(thing)} deleted")
         except Forbidden as error:
             left.append(f"{ref_of(thing)}: {error.what} (kubectl delete {ref_of(thing)})")
+    for pod in pods:  # the Role has no say over ConfigMaps, and a shadow's holds ktctl's private key
+        did.append(f"its ConfigMap stays, if it has one: kubectl delete configmap {ref_of(pod).name}")
     return Report(tuple(did), tuple(left))
 
 

@@ -80,7 +80,7 @@ def essence(place: Space, thing: Manifest) -> Any:
     return [meta["uid"], meta.get("deletionTimestamp"), labels, notes, now.get("spec"), now.get("endpoints")]
 
 
-@pytest.mark.parametrize("end", ["Ctrl-C", "clean", "recover"])
+@pytest.mark.parametrize("end", ["Ctrl-C", "recover"])
 def test_copies_of_what_a_session_made_outlive_it_unchanged(place: Space, laptop: Server, end: str) -> None:
     bob = place.person("bob")
     calm_service = place.service()["spec"]
@@ -94,7 +94,7 @@ def test_copies_of_what_a_session_made_outlive_it_unchanged(place: Space, laptop
             assert session.wait() == 0, session.said()
         else:
             session.kill()
-            done = bob.run(*CLEAN) if end == "clean" else bob.run("recover", "shop", "--force")
+            done = bob.run("recover", "shop", "--force")
             assert done.code == 0, done.said
     try:
         assert [essence(place, thing) for thing in theirs] == before

@@ -46,7 +46,10 @@ class Heard:
         return _started(read)
 
     def listen_to_terminal(self, master: int, let_go: int) -> threading.Thread:
-        """The same for a pty, until LET_GO has something to read: a blocked read would keep the terminal open."""
+        """The same for a pty, until LET_GO has something to read: a blocked read would keep the terminal open.
+
+        MASTER stays its owner's to close.
+        """
 
         def read() -> None:
             rest = ""
@@ -56,7 +59,6 @@ class Heard:
                     *lines, rest = (rest + os.read(master, 65536).decode(errors="replace")).split("\n")
                     for text in lines:
                         self.add("screen", text)
-            os.close(master)
 
         return _started(read)
 
@@ -205,6 +207,7 @@ class Ktpy:
         os.write(self._let_go, b"!")
         for thread in self._threads:
             thread.join()
+        os.close(self._terminal)
         self._terminal = None
 
     def type(self, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import shutil
@@ -174,4 +175,5 @@ def opened(node: Node, venv: Path, *things: Manifest, client: bool = True) -> It
         yield space
     finally:
         subprocess.run([*node.kubectl_words, "delete", "namespace", name, "--wait=false"], capture_output=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        if not os.environ.get("KTPY_TEST_KEEP"):  # the homes, with the log of every run
+            shutil.rmtree(folder, ignore_errors=True)

@@ -22,7 +22,11 @@ def test_the_selector_comes_back_and_ktctls_pods_go(api: FakeApi) -> None:
     assert selector_of(after) == things.SELECTOR
     assert names.MANAGER not in str(after["metadata"]["managedFields"])
     assert api.names("Pod") == []
-    assert report.did == ("service/shop given back from ktctl's note", "pod/shop-kt-x1 deleted")
+    assert report.did == (
+        "service/shop given back from ktctl's note",
+        "pod/shop-kt-x1 deleted",
+        "its ConfigMap stays, if it has one: kubectl delete configmap shop-kt-x1",
+    )
     assert report.left == ()
 
 
