@@ -202,7 +202,7 @@ def holder_named(cluster: Cluster, session: SessionId) -> Holder:
 
 def is_dead(holder: Holder, older_than: float) -> bool:
     """No heartbeat for OLDER_THAN seconds, no Lease at all, or its end was begun by somebody."""
-    return holder.life is Life.ENDED or holder.age > older_than
+    return holder.life is Life.ENDED or holder.age >= older_than
 
 
 def end(
