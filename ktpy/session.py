@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 from ktpy import undo
 from ktpy.errors import Conflict, LeftBehind, NotFound, Taken, Unreachable
 from ktpy.kt import Kt
 from ktpy.model import manifests, names
+from ktpy.model.events import Waiting
 from ktpy.model.liveness import rfc3339
 from ktpy.model.manifests import Identity
 from ktpy.model.names import SessionId
@@ -19,7 +21,7 @@ from ktpy.stop import Stop
 from ktpy.workers import Workers
 
 log = logging.getLogger(__name__)
-GIVE_BACK_TRIES = 20  # seconds, one try each, while the API server does not answer
+GIVE_BACK_SECONDS = 20.0  # of trying while the API server does not answer
 
 
 class Session:
@@ -125,6 +127,15 @@ class Session:
                 wait = 1.0
 
 
+def persist(kt: Kt, is_done: Callable[[], bool]) -> None:
+    """Try until IS_DONE, for a while, and say what is waited for: what is not given back is everybody's outage."""
+    until = time.monotonic() + GIVE_BACK_SECONDS
+    while not is_done() and (left := until - time.monotonic()) > 0:
+        recover = f"ktpy recover -n {kt.cluster.namespace}"
+        kt.tell(Waiting("give back", f"the API server, {left:.0f} s more; after that it takes: {recover}"))
+        Stop().wait(1.0)
+
+
 def new_identity(kt: Kt, mode: str, target: Ref) -> Identity:
     session = names.session_id(kt.user.name, kt.chance())
     return Identity(session, kt.user.name, kt.user.host, mode, str(target))
@@ -133,11 +144,13 @@ def new_identity(kt: Kt, mode: str, target: Ref) -> Identity:
 def _give_all_back(kt: Kt, session: SessionId) -> None:
     """While the API server does not answer there is nothing to do but to try again for a while."""
     report = undo.Report()
-    for _ in range(GIVE_BACK_TRIES):
+
+    def is_done() -> bool:
+        nonlocal report
         report = undo.give_back(kt.cluster, session, late_writes=False)
-        if not report.left or not report.again:
-            break
-        Stop().wait(1.0)
+        return not report.left or not report.again
+
+    persist(kt, is_done)
     if report.left:
         raise LeftBehind(
             f"Session {session} could not give everything back: {'; '.join(report.left)}.",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ktpy.cluster.gateway import Cluster
-from ktpy.errors import Conflict, KtError, Taken, Unreachable
+from ktpy.errors import Conflict, KtError, NotFound, Taken, Unreachable
 from ktpy.model import names
 from ktpy.model.diversion import given_back, holder_of
 from ktpy.model.liveness import Holder, Life, holder_from, lost_holder
@@ -86,6 +86,8 @@ def end_by(cluster: Cluster, session: SessionId, who: str, *, may: Callable[[Hol
                     {"op": "add", "path": "/spec/holderIdentity", "value": who},
                 ],
             )
+        except NotFound:  # its owner, or another cleaner, was quicker
+            return None
         except Conflict:  # he woke up, or another cleaner is at it: judge again
             lease = cluster.get(cluster.ref("Lease", names.lease_name(session)))
     raise Taken(f"Session {session} is written by somebody else all the time.")

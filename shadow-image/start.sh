@@ -36,6 +36,8 @@ serve_until_idle() {
 }
 
 finish() {
+    # Without a laptop there is nothing that could answer.
+    has_clients || { say "asked to stop, and no laptop is here"; return; }
     say "asked to stop; serving for $linger s more, then until the last client leaves"
     pause "$linger"
     [ "$terms" -gt 1 ] || kill "$sshd"   # the listener only; its sessions go on

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # heavy: each only where it is used
     from ktpy.net.tunnel import Dial, Tunnel
 
 DIAL_SECONDS = 10.0
+CALL_SECONDS = 10.0  # well below a heartbeat's 30 s, and as long as an admission webhook may take
 
 
 @dataclass
@@ -80,7 +81,7 @@ class App:
         settings = self.settings()
         way = login(settings.kubeconfig, settings.context)
         namespace = settings.namespace or way.namespace
-        cluster = Cluster(HttpApi(way.endpoint, timeout=min(settings.timeout, 30.0)), namespace)
+        cluster = Cluster(HttpApi(way.endpoint, timeout=min(settings.timeout, CALL_SECONDS)), namespace)
         return Kt(
             cluster=cluster,
             laptop=Laptop(run),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode, urlsplit
 
 import urllib3
 
@@ -20,6 +20,8 @@ from ktpy.errors import Unreachable
 
 log = logging.getLogger(__name__)
 
+WATCH_SECONDS = 45
+SILENCE_SECONDS = 15.0
 JSON_PATCH = "application/json-patch+json"
 
 
@@ -88,9 +90,7 @@ class HttpApi:
             pool |= {"ssl_context": endpoint.tls}
             if endpoint.server_name:
                 pool |= {"server_hostname": endpoint.server_name}
-        self._pool: urllib3.PoolManager = (
-            urllib3.ProxyManager(endpoint.proxy, **pool) if endpoint.proxy else urllib3.PoolManager(**pool)
-        )
+        self._pool = _through(endpoint.proxy, pool) if endpoint.proxy else urllib3.PoolManager(**pool)
 
     def call(
         self, method: str, path: str, query: Mapping[str, str], body: Any = None, *, content: str = "application/json"
@@ -108,7 +108,10 @@ class HttpApi:
 
     @contextlib.contextmanager
     def lines(self, path: str, query: Mapping[str, str]) -> Iterator[Lines]:
-        timeout = urllib3.Timeout(connect=self._timeout, read=None)
+        # The server ends a watch by itself; a connection that died silently must not look like quiet for ever.
+        silence = float(query.get("timeoutSeconds", WATCH_SECONDS)) + SILENCE_SECONDS
+        query = {"timeoutSeconds": str(WATCH_SECONDS), **query}
+        timeout = urllib3.Timeout(connect=self._timeout, read=silence)
         response = self._ask("GET", path, {**query, "watch": "true"}, None, "", timeout, stream=True)
         try:
             if response.status != 200:
@@ -137,7 +140,17 @@ class HttpApi:
                 redirect=False,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
+            # After a change of network all kept connections are as dead as this one, and each would cost a timeout.
+            self._pool.clear()
             raise Unreachable(f"The API server {self._root} does not answer: {_plain(error)}.") from error
+
+
+def _through(proxy: str, pool: dict[str, Any]) -> urllib3.PoolManager:
+    """A pool behind PROXY; urllib3 does not take its credentials from the URL."""
+    auth = urlsplit(proxy)
+    login = f"{unquote(auth.username)}:{unquote(auth.password or '')}" if auth.username else None
+    headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
+    return urllib3.ProxyManager(proxy, proxy_headers=headers, **pool)
 
 
 def _plain(error: BaseException) -> str:

@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import yaml
 from kubernetes import config
 from kubernetes.client import Configuration
+from kubernetes.client.rest import should_bypass_proxies
 from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION
 
 from ktpy.cluster.endpoint import Endpoint
 from ktpy.errors import KtError
+
+# The loader meets what is no kubeconfig at all with whatever breaks first.
+_BROKEN = (config.ConfigException, OSError, yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError)
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ def login(kubeconfig: str | None, context: str | None) -> Login:
     """Read KUBECONFIG (a path, or several joined as in $KUBECONFIG; None: the default). Raises KtError."""
     try:
         contexts, current = config.list_kube_config_contexts(config_file=kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION)
-    except (config.ConfigException, OSError) as error:
+    except _BROKEN as error:
         raise KtError(
             f"No usable kubeconfig: {str(error).rstrip('.')}.", "ktpy --kubeconfig FILE …, or set KUBECONFIG"
         ) from error
@@ -57,17 +62,18 @@ def _endpoint(kubeconfig: str | None, context: str) -> Endpoint:
                 temp_file_path=folder,
             )
             tls = _tls(found) if found.host.startswith("https") else None
-        except (config.ConfigException, OSError, ssl.SSLError) as error:
+            url = urlsplit(found.host)
+            port = url.port or (443 if tls else 80)
+        except _BROKEN as error:
             raise KtError(f"Context {context} of the kubeconfig cannot be used: {error}.") from error
-    url = urlsplit(found.host)
     return Endpoint(
         host=url.hostname or "localhost",
-        port=url.port or (443 if tls else 80),
+        port=port,
         path=url.path.rstrip("/"),
         tls=tls,
         server_name=found.tls_server_name,
         headers=lambda: _headers(found),
-        proxy=found.proxy,
+        proxy=None if found.proxy and should_bypass_proxies(found.host, found.no_proxy or "") else found.proxy,
     )
 
 

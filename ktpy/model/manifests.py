@@ -120,6 +120,11 @@ def shadow_pod(
     spec: Object = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        # A lost node's pods would else stay for five minutes: longer than anybody waits for a tunnel.
+        "tolerations": [
+            {"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 10}
+            for what in ("not-ready", "unreachable")
+        ],
         "terminationGracePeriodSeconds": 600,  # at TERM it serves until its last connection ends
         "securityContext": _security(shape),
         "containers": [_container(shape, ports)],

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ktpy import undo
-from ktpy.errors import KtError, NotFound, Taken
+from ktpy.errors import Conflict, KtError, NotFound, Taken, Unreachable
 from ktpy.kt import Kt
 from ktpy.model import diversion, manifests, names, ports
 from ktpy.model.events import Note, Step
@@ -22,7 +22,7 @@ from ktpy.model.rights import needed
 from ktpy.model.target import Target
 from ktpy.modes import look
 from ktpy.modes.link import Link, linked
-from ktpy.session import Session, new_identity
+from ktpy.session import Session, new_identity, persist
 from ktpy.stop import Stop
 from ktpy.watching import View
 from ktpy.workers import Workers, together
@@ -160,14 +160,25 @@ def _switched(kt: Kt, session: Session, ref: Ref, wears: Mapping[str, str], *, a
             workers.start("guard", lambda: guard.watch(workers.done))
             yield
     finally:
-        started = time.monotonic()
-        try:
-            after = undo.put_back(kt.cluster, ref, session.id)
-            kt.tell(Step("give back", f"{ref} is its owner's again", time.monotonic() - started))
-            undo.forget_us(kt.cluster, after)
-        except KtError as error:  # the session's own give-back tries again, and says what is left
-            log.debug("giving back: %s", error)
-        Stop().wait(max(0.0, kt.settings.linger - (time.monotonic() - started)))
+        persist(kt, lambda: _is_back(kt, session, ref))
+
+
+def _is_back(kt: Kt, session: Session, ref: Ref) -> bool:
+    """Give the Service back and let the nodes follow, with everything up; false: the API server did not answer."""
+    started = time.monotonic()
+    try:
+        after = undo.put_back(kt.cluster, ref, session.id)
+        kt.tell(Step("give back", f"{ref} is its owner's again", time.monotonic() - started))
+        back = time.monotonic()
+        undo.forget_us(kt.cluster, after)
+    except (Unreachable, Conflict) as error:
+        log.debug("giving back: %s", error)
+        return False
+    except KtError as error:  # the session's own give-back says what is left
+        log.debug("giving back: %s", error)
+        return True
+    Stop().wait(max(0.0, kt.settings.linger - (time.monotonic() - back)))
+    return True
 
 
 class _Guard:
@@ -191,16 +202,24 @@ class _Guard:
         flips = 0
         stop = self._kt.stop
         while not stop.wait_for(lambda: done.is_asked or self._is_lost()) and not done.is_asked:
-            # What the view shows may be older than our own switch: ask.
-            service = self._kt.cluster.get(self._ref)
-            if service is None:
-                raise NotFound(f"{self._ref} was deleted while this laptop answered for it.")
-            if diversion.is_in_force(service, self._session.id):
-                stop.wait(0.2)
-                continue
-            self._session.renew()  # raises Taken with the name of whoever ended this session
-            flips += 1
-            self._lost(service, flips)
+            try:
+                flips += self._judge(flips)
+            except (Unreachable, Conflict) as error:
+                log.debug("the Service cannot be judged now: %s", error)
+                done.wait(1.0)
+
+    def _judge(self, flips: int) -> int:
+        """1 if the Service was taken back and is diverted again. Raises what ends the run."""
+        # What the view shows may be older than our own switch: ask.
+        service = self._kt.cluster.get(self._ref)
+        if service is None:
+            raise NotFound(f"{self._ref} was deleted while this laptop answered for it.")
+        if diversion.is_in_force(service, self._session.id):
+            self._kt.stop.wait(0.2)
+            return 0
+        self._session.renew()  # raises Taken with the name of whoever ended this session
+        self._lost(service, flips + 1)
+        return 1
 
     def _lost(self, service: Object, flips: int) -> None:
         who = last_writer(service)

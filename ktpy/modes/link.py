@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ktpy.errors import KtError, NotFound, TunnelLost
+from ktpy.errors import Conflict, Forbidden, KtError, NotFound, TunnelLost, Unreachable
 from ktpy.kt import Kt
 from ktpy.model import manifests, names
 from ktpy.model.events import FirstRequest, Note, Step, Tunnel, Waiting
@@ -41,6 +41,7 @@ class Shadow:
         self._session, self._workers, self._base, self._make = session, workers, base, make
         self._kt = session.kt
         self._generation = 1
+        self._said = ""
         self._view: View | None = None
         self.name = base
 
@@ -106,7 +107,16 @@ class Shadow:
                 if self._kt.stop.is_asked:
                     return
                 continue
-            self._replace(state)
+            try:
+                self._replace(state)
+            except (Unreachable, Forbidden) as error:  # pods go when control planes are busy; a full quota empties
+                self._say_once(f"Shadow pod/{self.name} is {state.why} and cannot be replaced yet: {error.what}")
+                done.wait(1.0)
+
+    def _say_once(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            self._kt.tell(Note(text))
 
     def _replace(self, state: PodState) -> None:
         self._session.renew()  # raises Taken where it was deleted by somebody who ended this session
@@ -115,11 +125,11 @@ class Shadow:
             return
         if state.phase is not Phase.GOING:
             self._kt.cluster.delete(self._kt.cluster.ref("Pod", self.name), grace=POD_GRACE_SECONDS)
-        old = self.name
-        self._generation += 1
-        name = f"{self._base}-r{self._generation}"
+        old, name = self.name, f"{self._base}-r{self._generation + 1}"
+        with contextlib.suppress(Conflict):  # made by a try whose answer was lost
+            self._session.create(self._make(name))
         self._kt.tell(Note(f"Shadow pod/{old} is {state.why}; pod/{name} takes its place."))
-        self._session.create(self._make(name))
+        self._generation += 1
         self.name = name
         # The view may be a moment behind: a pod that it does not show yet is not gone.
         self._kt.stop.wait_for(lambda: self._is_in_view() or self._workers.done.is_asked, SLOW_SECONDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ktpy import undo
-from ktpy.errors import Taken
+from ktpy.errors import KtError, Taken
 from ktpy.kt import Kt
 from ktpy.model import ktctl, names
 from ktpy.model.liveness import Holder
@@ -29,6 +29,8 @@ def clean(kt: Kt, sessions: Sequence[Holder], *, older_than: float, force: bool 
             report = undo.end(kt.cluster, holder, who, force=force, older_than=older_than)
         except Taken as error:
             report = Report(did=(f"left alone: {error.what}",))
+        except KtError as error:  # the others are not to wait for this one
+            report = Report(left=(error.what,))
         results.append(Result(str(holder), report))
     return results
 

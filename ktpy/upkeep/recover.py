@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ktpy import undo
-from ktpy.errors import NotFound, Taken
+from ktpy.errors import KtError, NotFound, Taken
 from ktpy.kt import Kt
 from ktpy.model import ktctl
 from ktpy.model.diversion import note_of
@@ -68,13 +68,15 @@ def _may_end(kt: Kt, holder: Holder, service: str | None, force: bool, ask: Call
 
 
 def _end(kt: Kt, holder: Holder, force: bool) -> Report:
+    who = f"{kt.user.name} on {kt.user.host} (ktpy recover)"
     # The owner's own living session was asked for, so it is forced as well.
-    return undo.end(
-        kt.cluster,
-        holder,
-        f"{kt.user.name} on {kt.user.host} (ktpy recover)",
-        force=force or holder.owner == kt.user.name,
-    )
+    force = force or holder.owner == kt.user.name
+    try:
+        return undo.end(kt.cluster, holder, who, force=force)
+    except Taken as error:
+        return Report(did=(f"left alone: {error.what}",))
+    except KtError as error:  # the others are not to wait for this one
+        return Report(left=(error.what,))
 
 
 def _is_ktctls(kt: Kt, service: Object, named: str | None) -> bool:

@@ -54,16 +54,15 @@ class Running:
                 self.lines.append(line.rstrip())
                 self._changed.notify_all()
 
-    def wait_line(self, text: str, *, after: int = 0, seconds: float = 15.0) -> str:
-        """The first line that holds TEXT (with --each: an answer of that service), not among the first AFTER lines."""
+    def wait_line(self, text: str, *, after: int = 0, count: int = 1, seconds: float = 15.0) -> None:
+        """Until COUNT lines hold TEXT (with --each: an answer of that service), not counting the first AFTER lines."""
 
-        def found() -> str | None:
-            return next((line for line in self.lines[after:] if text in line), None)
+        def are_there() -> bool:
+            return sum(text in line for line in self.lines[after:]) >= count
 
         with self._changed:
-            if not self._changed.wait_for(lambda: found() is not None, seconds):
-                raise AssertionError(f"the client never printed {text!r}; last: {self.lines[-3:]}")
-            return found() or ""
+            if not self._changed.wait_for(are_there, seconds):
+                raise AssertionError(f"the client did not print {text!r} {count} times; last: {self.lines[-3:]}")
 
     def stop(self) -> Result:
         """End it: its stdin closes, and a load that runs --until-told sums up."""

@@ -74,3 +74,30 @@ def test_a_certificate_that_is_not_there_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(KtError, match="Context dev of the kubeconfig cannot be used"):
         login(str(file), "dev")
+
+
+@pytest.mark.parametrize("text", ["{", "- a list", "clusters: 3\ncontexts: 4\ncurrent-context: x"])
+def test_what_is_no_kubeconfig_at_all_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "odd").write_text(text)
+
+    with pytest.raises(KtError):
+        login(str(tmp_path / "odd"), None)
+
+
+def test_a_server_with_a_port_that_is_none_is_told(tmp_path: Path) -> None:
+    odd = {**CONFIG, "clusters": [{"name": "dev", "cluster": {"server": "http://10.0.0.1:lots"}}]}
+    (tmp_path / "odd").write_text(yaml.safe_dump(odd))
+
+    with pytest.raises(KtError, match="cannot be used"):
+        login(str(tmp_path / "odd"), "dev")
+
+
+def test_a_proxy_of_the_environment_is_not_for_what_no_proxy_names(
+    kubeconfig: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert login(kubeconfig, "dev").endpoint.proxy == "http://proxy.example:3128"
+
+    monkeypatch.setenv("no_proxy", "10.0.0.0/8")
+    assert login(kubeconfig, "dev").endpoint.proxy is None

@@ -8,7 +8,7 @@ from ktpy.errors import Forbidden, Interrupted, KtError, NotFound, Taken, Unreac
 from ktpy.model import names
 from ktpy.model.diversion import diverted as diverted_by
 from ktpy.model.diversion import holder_of, selector_of
-from ktpy.model.events import Note, Step
+from ktpy.model.events import Note, Step, Waiting
 from ktpy.model.names import SessionId
 from ktpy.model.ports import Expose
 from ktpy.model.ref import Object
@@ -251,10 +251,11 @@ def test_an_api_server_that_is_away_at_the_end_is_waited_for(
 ) -> None:
     before = essence(api)
     with exchange(ana.kt, plan_of(ana)):
-        monkeypatch.setattr("ktpy.session.GIVE_BACK_TRIES", 3)
         away: list[str] = []
+        seen: list[bool] = []
 
         def gone(deed: str) -> None:
+            seen.append(ana.tunnels[0].is_open)
             if "Lease" not in deed and len(away) < 2:
                 away.append(deed)
                 raise Unreachable("no answer")
@@ -263,6 +264,9 @@ def test_an_api_server_that_is_away_at_the_end_is_waited_for(
         monkeypatch.setattr("ktpy.session.Stop", NoWait)
 
     assert away
+    assert seen[0], "the tunnel stays up"
+    assert all(seen[: len(away) + 1]), "until the Service is its owner's again"
+    assert any(isinstance(event, Waiting) for event in ana.told)
     assert essence(api) == before
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ktpy.errors import Interrupted, KtError, NotFound, Taken
+from ktpy.errors import Forbidden, Interrupted, KtError, NotFound, Taken, Unreachable
 from ktpy.model import names
 from ktpy.model.events import FirstRequest, Note, Step, Tunnel, Waiting
 from ktpy.model.ports import PodPort, Route, ServicePort
@@ -143,6 +143,29 @@ def test_the_tunnel_moves_only_when_the_new_pod_runs(api: FakeApi, ana: Person) 
 
         api.edit("Pod", "shop-kt-r2", lambda now: now.update(status=kubelets.ready({})))
         assert still(lambda: ana.tunnels[0].kicks == 1, ana.kt.stop)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("error", [Unreachable("no answer"), Forbidden("exceeded quota")])
+def test_a_replacement_that_is_refused_for_a_moment_is_tried_again(
+    api: FakeApi, ana: Person, when: str, error: KtError
+) -> None:
+    with link_of(ana):
+        refused: list[str] = []
+
+        def once(deed: str) -> None:
+            if deed.startswith("create Pod") and not refused:
+                refused.append(deed)
+                if when == "before":
+                    raise error
+                ana.wire.fail_at(len(ana.wire.calls), error, when="after")
+
+        ana.wire.before = once
+        api.remove("Pod", "shop-kt")
+        assert still(lambda: ana.tunnels[0].kicks == 1, ana.kt.stop)
+        assert refused
+        assert api.names("Pod") == ["shop-kt-r2"]
+        assert not ana.kt.stop.is_asked
 
 
 def test_a_pod_deleted_by_whoever_ended_the_session_is_not_replaced(api: FakeApi, ana: Person) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ktpy.errors import Forbidden
 from ktpy.model.diversion import holder_of, selector_of
-from ktpy.model.names import CLEAN_SECONDS, DEAD_SECONDS
+from ktpy.model.names import CLEAN_SECONDS, DEAD_SECONDS, lease_name
 from ktpy.upkeep import clean
 from tests.fakes import things
 from tests.fakes.api import FakeApi
@@ -64,3 +65,35 @@ def test_a_clean_namespace_has_nothing_dead_and_no_strangers(api: FakeApi) -> No
     kt = person(api).kt
 
     assert (clean.dead(kt, 0), clean.dead_of_ktctl(kt), clean.strangers(kt)) == ([], [], [])
+
+
+def test_a_session_that_is_gone_by_now_does_not_keep_the_others_waiting(api: FakeApi) -> None:
+    wreck = wreck_of(api)
+    bob = person(wreck, "bob")
+    (dead,) = clean.dead(bob.kt, CLEAN_SECONDS)
+    away: list[str] = []
+
+    def quicker(deed: str) -> None:
+        if deed.startswith("patch Lease") and not away:
+            away.append(deed)
+            wreck.remove("Lease", lease_name(dead.session))
+
+    bob.wire.before = quicker
+    results = clean.clean(bob.kt, [dead, dead], older_than=CLEAN_SECONDS)
+
+    assert away
+    assert [result.report.left for result in results] == [(), ()]
+    assert selector(wreck) == things.SELECTOR
+
+
+def test_a_failure_with_one_session_is_told_and_the_next_one_is_ended(api: FakeApi) -> None:
+    wreck = wreck_of(api)
+    bob = person(wreck, "bob")
+    (dead,) = clean.dead(bob.kt, CLEAN_SECONDS)
+    bob.wire.fail_at(len(bob.wire.calls) + 1, Forbidden("no get on leases"))
+
+    first, second = clean.clean(bob.kt, [dead, dead], older_than=CLEAN_SECONDS)
+
+    assert first.report.left == ("no get on leases",)
+    assert second.report.left == ()
+    assert selector(wreck) == things.SELECTOR
