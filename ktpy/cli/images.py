@@ -80,7 +80,9 @@ def load(ctx: click.Context, /, tool: str | None, prefix: str | None, cluster: s
     found = find_tool(tool, builder.cache_folder(os.environ))
     for name, image in IMAGES.items():
         file = _archive(found, name, image, ctx.obj)
-        image_load.load(where, file, script=image_load.cluster_script(os.environ), say=ctx.obj.say.words)
+        image_load.load(
+            where, file, script=image_load.cluster_script(os.environ, settings.kubeconfig), say=ctx.obj.say.words
+        )
         ctx.obj.say.data(_reference(ctx.obj, image))
 
 

@@ -45,8 +45,8 @@ def cluster_of(context: str) -> LocalCluster | None:
         return LocalCluster(context, context)
     if context in ("docker-desktop", "orbstack") or maker == "colima":
         return LocalCluster("docker", context)
-    if maker == "ktpy":  # scripts/cluster calls its context like the cluster: ktpy, or what --name said
-        return LocalCluster("script", context)
+    if maker == "ktpy":  # scripts/cluster: ktpy, or ktpy-NAME for what --name said
+        return LocalCluster("script", name or "ktpy")
     return None
 
 
@@ -78,10 +78,14 @@ def expect_local(context: str) -> LocalCluster:
     )
 
 
-def cluster_script(environ: Mapping[str, str]) -> Path:
-    """scripts/cluster: where the environment says, else in the checkout that this package lies in."""
-    said = environ.get(SCRIPT_VARIABLE)
-    return Path(said) if said else Path(__file__).resolve().parents[2] / "scripts" / "cluster"
+def cluster_script(environ: Mapping[str, str], kubeconfig: str | None = None) -> Path:
+    """scripts/cluster: where the environment or a file beside KUBECONFIG says, else in the checkout around us."""
+    beside = Path(kubeconfig).with_name("script") if kubeconfig else None
+    if environ.get(SCRIPT_VARIABLE):
+        return Path(environ[SCRIPT_VARIABLE])
+    if beside and beside.is_file():
+        return Path(beside.read_text().strip())
+    return Path(__file__).resolve().parents[2] / "scripts" / "cluster"
 
 
 def load_command(cluster: LocalCluster, archive: Path, *, script: Path) -> tuple[str, ...]:

@@ -56,6 +56,8 @@ def make_all(cluster: Cluster) -> None:
         if not identity.names:
             _write_kubeconfig(cluster, identity.file)
     write(cluster.kubeconfig, (folder / "admin.kubeconfig").read_text())
+    # `ktpy images load` finds its way back from the kubeconfig.
+    write(cluster.kubeconfig.with_name("script"), f"{Path(__file__).resolve().parents[1] / 'cluster'}\n")
 
 
 def _openssl(folder: Path, *arguments: str) -> None:
@@ -95,11 +97,11 @@ def _write_kubeconfig(cluster: Cluster, name: str) -> None:
     config = {
         "apiVersion": "v1",
         "kind": "Config",
-        "current-context": cluster.name,
+        "current-context": cluster.context,
         "clusters": [
             {"name": cluster.name, "cluster": {"server": cluster.server, "certificate-authority-data": data("ca.crt")}}
         ],
         "users": [{"name": name, "user": user}],
-        "contexts": [{"name": cluster.name, "context": context}],
+        "contexts": [{"name": cluster.context, "context": context}],
     }
     write(folder / f"{name}.kubeconfig", json.dumps(config, indent=1) + "\n")

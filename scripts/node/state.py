@@ -84,6 +84,11 @@ class Cluster:
         return f"ktpy-{self.name}"
 
     @property
+    def context(self) -> str:
+        """The kubeconfig's name for it, by which tools know what made it."""
+        return self.name if self.name == "ktpy" else f"ktpy-{self.name}"
+
+    @property
     def kubeconfig(self) -> Path:
         return self.folder / "kubeconfig"
 

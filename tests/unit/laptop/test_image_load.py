@@ -23,7 +23,7 @@ ARCHIVE = Path("/x.tar")
         ("orbstack", LocalCluster("docker", "orbstack")),
         ("colima", LocalCluster("docker", "colima")),
         ("ktpy", LocalCluster("script", "ktpy")),
-        ("ktpy-2", LocalCluster("script", "ktpy-2")),
+        ("ktpy-two", LocalCluster("script", "two")),
         ("kind", None),
         ("kindergarten-prod", None),
         ("default", None),
@@ -85,3 +85,10 @@ def test_a_kind_of_cluster_that_does_not_exist_is_refused():
 def test_the_cluster_script_is_the_environments_or_the_checkouts():
     assert image_load.cluster_script({"KTPY_CLUSTER_SCRIPT": "/x/cluster"}) == Path("/x/cluster")
     assert image_load.cluster_script({}).parts[-2:] == ("scripts", "cluster")
+
+
+def test_our_test_cluster_says_beside_its_kubeconfig_where_its_script_is(tmp_path: Path) -> None:
+    (tmp_path / "script").write_text("/elsewhere/scripts/cluster\n")
+
+    assert image_load.cluster_script({}, str(tmp_path / "kubeconfig")) == Path("/elsewhere/scripts/cluster")
+    assert image_load.cluster_script({}, "/nowhere/kubeconfig").name == "cluster"
