@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ktpy import __version__
-from ktpy.cli.say import Say
+from ktpy.cli.say import Say, harmless
 from ktpy.laptop import config
 from ktpy.model import image, names
 from ktpy.model.settings import Settings, from_environment, layered
@@ -29,6 +29,13 @@ if TYPE_CHECKING:  # heavy: each only where it is used
 
 DIAL_SECONDS = 10.0
 CALL_SECONDS = 10.0  # well below a heartbeat's 30 s, and as long as an admission webhook may take
+
+
+class _Harmless(logging.Formatter):
+    """The log is shown on terminals, and much of it is text that comes from the cluster."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return harmless(super().format(record))
 
 
 @dataclass
@@ -54,15 +61,21 @@ class App:
         )
 
     def open_log(self, command: str) -> Run:
-        """Every run of a command that touches a cluster has a log at debug level, also when nobody asks for it."""
-        from ktpy.laptop.state import open_run
+        """Every run of a command that touches a cluster has a log at debug level, also when nobody asks for it.
 
-        run = open_run(command)
-        handlers: list[logging.Handler] = [logging.FileHandler(run.log)]
+        Errors: KtError where the folder of logs cannot be used.
+        """
+        from ktpy.laptop.state import open_run, unusable
+
+        try:
+            run = open_run(command)
+            handlers: list[logging.Handler] = [logging.FileHandler(run.log)]
+        except OSError as error:
+            raise unusable(error) from error
         if self.debug:
             handlers.append(logging.StreamHandler())
         for handler in handlers:
-            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+            handler.setFormatter(_Harmless("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
             logging.getLogger().addHandler(handler)
         logging.getLogger("ktpy").setLevel(logging.DEBUG)
         self.log = run.log

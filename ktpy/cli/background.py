@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ktpy.cli.app import App
 from ktpy.cli.signals import signals_ask
-from ktpy.errors import Exit
+from ktpy.errors import Exit, KtError
 from ktpy.model.events import Failed, Ready, from_json
 
 
@@ -44,5 +44,13 @@ def in_background(app: App, arguments: Sequence[str]) -> int:
             if isinstance(event, Ready):
                 return int(Exit.DONE)
             if isinstance(event, Failed):
-                break
-    return process.wait()
+                return _code(process)
+    code = _code(process)
+    app.say.error(KtError(f"The session ended with code {code} before it was ready.", "ktpy logs"), code, "")
+    return code or int(Exit.FAILED)
+
+
+def _code(process: subprocess.Popen[bytes]) -> int:
+    """As a shell gives it (128 + signal)."""
+    code = process.wait()
+    return code if code >= 0 else 128 - code

@@ -52,6 +52,12 @@ Examples:
 @click.option("--dry-run", is_flag=True, help="Print each object and patch and what undoes it; change nothing.")
 @click.option("--background", is_flag=True, help="Return at ready; the session goes on. See status, leave, logs.")
 @click.option(
+    "--interactive",
+    is_flag=True,
+    help="The command after -- reads this terminal, and Ctrl-C is its own too. Else the Service is given back before "
+    "the command is ended, and its standard input is /dev/null instead of the terminal.",
+)
+@click.option(
     "--events", type=click.Path(dir_okay=False), help="With --output json and a command: where the events go."
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
@@ -60,14 +66,18 @@ def command(ctx: click.Context, /, target: Target, exposed: tuple[str, ...], **h
     """Send ALL of a Service's traffic to this laptop until you press Ctrl-C.
 
     TARGET is shop, service/shop, deployment/shop or statefulset/shop. With a command after --, that is started first,
-    the Service is switched when its ports listen, and the exchange ends with it.
+    the Service is switched when its ports listen, and the exchange ends with it. Ctrl-C gives the Service back first,
+    then ends the command and all that it started; a command that reads the terminal needs --interactive.
     """
     from ktpy.modes import exchange as mode
 
-    held = Held(ctx.obj, "exchange", how["command"], wait=how["wait"], check=how["check_ports"], events=how["events"])
-    if how["background"]:
+    held = Held(
+        ctx.obj, "exchange", how["command"], wait=how["wait"], check=how["check_ports"], events=how["events"],
+        interactive=how["interactive"],
+    )  # fmt: skip
+    wanted = ports.exposes(exposed)  # first: in the background nobody would read that they make no sense
+    if how["background"] and not how["dry_run"]:
         return held.in_background()
-    wanted = ports.exposes(exposed)
     with holding(held) as kt:
         plan = mode.looked(kt, target, wanted, take_over=how["take_over"], dry_run=how["dry_run"])
         if how["dry_run"]:

@@ -31,12 +31,17 @@ GATE_SECONDS = 0.05
 
 
 class Held:
-    """One invocation of a holding command. COMMAND is what follows `--`; WAIT: seconds it has to open its ports."""
+    """One invocation of a holding command. COMMAND is what follows `--`; WAIT: seconds it has to open its ports.
+
+    INTERACTIVE: the command reads the terminal.
+    """
 
     def __init__(
-        self, app: App, name: str, command: Sequence[str], *, wait: float, check: bool, events: str | None
-    ) -> None:
+        self, app: App, name: str, command: Sequence[str], *, wait: float, check: bool, events: str | None,
+        interactive: bool = False,
+    ) -> None:  # fmt: skip
         self.app, self.name, self.command = app, name, tuple(command)
+        self._interactive = interactive
         self._wait, self._check, self.events = wait, check, events
         self._child: Child | None = None
         self._is_over = False
@@ -60,7 +65,7 @@ class Held:
         if not self.command:
             yield
             return
-        with Workers(Stop()) as workers, Child(self.command) as child:
+        with Workers(Stop()) as workers, Child(self.command, interactive=self._interactive) as child:
             self._child = child
             workers.start("child", lambda: child.wait(lambda code: self._child_ended(kt.stop, code)))
             try:
@@ -145,11 +150,12 @@ def holding(held: Held) -> Iterator[Kt]:
         stack.enter_context(signals_ask(app.stop))
         try:
             kt = app.kt(held.name)
-            with registered(kt.laptop.run) as run, Workers(app.stop) as workers:
-                workers.start("pid-file", lambda: _watch_pid_file(app, run.was_told_to_stop, workers.done))
-                yield kt
-            if kt.stop.error is not None:
-                raise kt.stop.error
+            with registered(kt.laptop.run) as run:  # it hears of every failure: `leave` will want to know
+                with Workers(app.stop) as workers:
+                    workers.start("pid-file", lambda: _watch_pid_file(app, run.was_told_to_stop, workers.done))
+                    yield kt
+                if kt.stop.error is not None:
+                    raise kt.stop.error
         except KtError as error:
             error.code = held.code_for(error)  # type: ignore[assignment]
             raise

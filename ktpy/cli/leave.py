@@ -8,8 +8,8 @@ import click
 
 from ktpy.cli.base import Command
 from ktpy.cli.say import Say
-from ktpy.errors import LeftBehind, NotFound, Usage
-from ktpy.laptop.state import Record, ask_to_end, is_running, runs
+from ktpy.errors import KtError, LeftBehind, NotFound, Usage
+from ktpy.laptop.state import Record, ask_to_end, is_running, runs, take_outcome
 from ktpy.stop import Stop
 
 WAIT_SECONDS = 30.0
@@ -49,7 +49,24 @@ def _wait_for(say: Say, picked: Sequence[Record]) -> None:
     while any(is_running(run) for run in picked) and waited < WAIT_SECONDS:
         clock.wait(LOOK_SECONDS)
         waited += LOOK_SECONDS
-    for run in picked:
-        if is_running(run):
-            raise LeftBehind(f"{run.name} (pid {run.pid}) does not end.", f"ktpy logs {run.name}")
-        say.words(f"{run.target or run.name} was given back.")
+    _tell(say, [(run.target or run.name, _failure(run)) for run in picked])
+
+
+def _failure(run: Record) -> KtError | None:
+    if is_running(run):
+        return LeftBehind(f"{run.name} (pid {run.pid}) does not end.", f"ktpy logs {run.name}")
+    return take_outcome(run)
+
+
+def _tell(say: Say, ends: Sequence[tuple[str, KtError | None]]) -> None:
+    """What became of each. Raises the last failure, after the others were told."""
+    failures = []
+    for name, error in ends:
+        if error is None:
+            say.words(f"{name} was given back.")
+        else:
+            failures.append(error)
+    for error in failures[:-1]:
+        say.error(error, error.code, "")
+    if failures:
+        raise failures[-1]

@@ -8,6 +8,7 @@ import click
 
 from ktpy.cli.base import Command
 from ktpy.cli.results import show
+from ktpy.cli.say import harmless
 from ktpy.errors import Taken
 
 
@@ -29,7 +30,7 @@ def command(ctx: click.Context, /, service: str | None, force: bool, yes: bool) 
             return True
         if not sys.stdin.isatty():
             raise Taken(question, "ktpy recover --yes")
-        return click.confirm(question, err=True)
+        return click.confirm(harmless(question), err=True)
 
     kt = ctx.obj.kt("recover")
     name = service.partition("/")[2] if service and service.startswith(("service/", "svc/")) else service

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any, TextIO
 
 from ktpy.errors import KtError
@@ -25,6 +27,14 @@ from ktpy.model.events import (
 )
 
 GREEN, RED, YELLOW, DIM, BOLD, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[1m", "\x1b[0m"
+# C0 but newline and tab, C1, line and direction marks, and surrogates, which no encoding takes.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def harmless(text: str) -> str:
+    """TEXT with its control characters spelled out, e.g. \\x1b: what a pod or an annotation says must not move the
+    cursor, fill the clipboard (OSC 52) or fake a line on whatever terminal shows it."""
+    return _CONTROLS.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 class Say:
@@ -45,21 +55,21 @@ class Say:
         """One event, in the form that was asked for."""
         if self.as_json:
             self._write(self._events, json.dumps(to_json(event), ensure_ascii=False))
-        elif text := self._words(event):
-            self.words(text)
+        elif text := self._words(_harmless(event)):
+            self._write(sys.stderr, text)  # with colours of our own
 
     def words(self, text: str) -> None:
         """For people, on stderr."""
-        self._write(sys.stderr, text)
+        self._write(sys.stderr, harmless(text))
 
     def data(self, text: str) -> None:
         """What was asked for, on stdout."""
-        self._write(sys.stdout, text)
+        self._write(sys.stdout, harmless(text))
 
     def rows(self, rows: Sequence[Mapping[str, Any]], *, empty: str) -> None:
         """A listing: a table on stdout, or JSON with the same names."""
         if self.as_json:
-            self.data(json.dumps(list(rows), ensure_ascii=False))
+            self._write(sys.stdout, json.dumps(list(rows), ensure_ascii=False))
         elif not rows:
             self.words(empty)
         else:
@@ -128,6 +138,23 @@ class Say:
                 _give_up(stream)
 
 
+def _harmless(event: Event) -> Event:
+    texts = {item.name: getattr(event, item.name) for item in fields(event)}
+    clean: Event = replace(event, **{name: _harmless_value(value) for name, value in texts.items()})
+    return clean
+
+
+def _harmless_value(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_harmless_value(item) for item in value)
+    return _indented(value) if isinstance(value, str) else value
+
+
+def _indented(text: str) -> str:
+    """Further lines of a text are set off: at the margin they could pass for lines of ours."""
+    return harmless(text).replace("\n", "\n       ")
+
+
 def _give_up(stream: TextIO) -> None:
     """A terminal that is closed stays closed: what is still buffered goes nowhere, or Python would exit with 120."""
     with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
@@ -145,8 +172,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _cell(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "-"
-    return "-" if value is None or value == "" else str(value)
+        return ", ".join(map(_cell, value)) or "-"
+    return "-" if value is None or value == "" else harmless(str(value).replace("\n", " "))
 
 
 def _is_terminal(stream: TextIO) -> bool:

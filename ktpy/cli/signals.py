@@ -13,13 +13,18 @@ from ktpy.workers import Workers
 _ASKED = {"SIGINT": "Ctrl-C", "SIGTERM": "asked to end", "SIGHUP": "terminal closed", "SIGQUIT": "asked to end"}
 
 
+def _is_ruled_out(kind: signal.Signals) -> bool:
+    """`nohup ktpy …` is to outlive its terminal. An INT that is ignored, as of a shell's background job, is heard."""
+    return kind.name == "SIGHUP" and signal.getsignal(kind) == signal.SIG_IGN
+
+
 @contextlib.contextmanager
 def signals_ask(stop: Stop) -> Iterator[None]:
     """While the block lasts a signal only sets STOP, from a thread of its own: a handler may take no lock.
 
     The interpreter writes each signal's number into a pipe (signal.set_wakeup_fd) that the thread reads.
     """
-    kinds = [getattr(signal, name) for name in _ASKED if hasattr(signal, name)]
+    kinds = [kind for name in _ASKED if (kind := getattr(signal, name, None)) and not _is_ruled_out(kind)]
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     before = {kind: signal.signal(kind, lambda *_: None) for kind in kinds}

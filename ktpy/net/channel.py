@@ -17,6 +17,8 @@ BIGGEST_WINDOW = 16 * 1024 * 1024
 # The packet that we accept. OpenSSH's whole packet is at most 256 KiB, so the data in it is a little less.
 BIGGEST_DATA = 240 * 1024
 HIGH_WATER = 256 * 1024
+# Packets up to this size are kept in one piece while nobody reads: as objects they would cost many times their bytes.
+SMALL_DATA = 4096
 
 
 class Mux(Protocol):
@@ -55,8 +57,7 @@ class Channel(asyncio.Transport):
         # towards the laptop
         self._window = FIRST_WINDOW
         self._may_come = FIRST_WINDOW
-        self._unread: deque[memoryview] = deque()
-        self._unread_size = 0
+        self._unread: deque[memoryview | bytearray] = deque()
         self._is_paused = False
         self._got_eof = False
         self._told_eof = False
@@ -76,13 +77,14 @@ class Channel(asyncio.Transport):
         self._may_come -= len(data)
         if self._may_come < 0:
             raise TunnelLost("the shadow pod's sshd sent more than the window allows")
-        if self._is_paused or self._unread:
-            self._unread.append(data)
-            self._unread_size += len(data)
-            return
-        if not self._is_closing:
+        if self._is_closing:
+            # Thrown away, but the window still opens: the far side must be able to come to its own end.
+            self._widen()
+        elif self._is_paused or self._unread:
+            self._keep(data)
+        elif data:
             self._on_data(data)
-        self._widen()
+            self._widen()
 
     def take_window(self, more: int) -> None:
         """RFC 4254 §5.2 CHANNEL_WINDOW_ADJUST."""
@@ -99,6 +101,7 @@ class Channel(asyncio.Transport):
         self._got_close = True
         self._drop_queue()
         self._send_close()
+        self.flush()  # a writer that waits may wait for ever, and its program then never reads the rest
         self._deliver()
 
     def lost(self, why: Exception | None) -> None:
@@ -135,7 +138,8 @@ class Channel(asyncio.Transport):
     # what the user of the stream calls: asyncio.Transport
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._is_closing or self._wants_eof or not data:
+        # Behind our CLOSE nothing may come: sshd ends the whole connection over a stream that it has forgotten.
+        if self._is_closing or self._wants_eof or self._sent_close or not data:
             return
         view = memoryview(data)
         if not self._queue and self._mux.is_clear:
@@ -164,15 +168,13 @@ class Channel(asyncio.Transport):
     def close(self) -> None:
         """Send what is queued, then CLOSE."""
         if not self._is_closing:
-            self._is_closing = True
-            self._drop_unread()
+            self._leave()
             self.flush()
 
     def abort(self) -> None:
         """CLOSE now; sshd has no RST of its own, but it closes its socket."""
-        self._is_closing = True
+        self._leave()
         self._drop_queue()
-        self._drop_unread()
         self._send_close()
         self._end_if_closed()
 
@@ -183,7 +185,8 @@ class Channel(asyncio.Transport):
         return self._queued
 
     def pause_reading(self) -> None:
-        self._is_paused = True
+        # Whoever has left does not come back to resume.
+        self._is_paused = not self._is_closing
 
     def resume_reading(self) -> None:
         self._is_paused = False
@@ -196,7 +199,7 @@ class Channel(asyncio.Transport):
         if not isinstance(protocol, asyncio.Protocol):
             raise TypeError("a channel needs an asyncio.Protocol")
         self._protocol = protocol
-        self._on_data: Callable[[memoryview], None] = protocol.data_received  # type: ignore[assignment]
+        self._on_data: Callable[[memoryview | bytearray], None] = protocol.data_received  # type: ignore[assignment]
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         return self._protocol
@@ -215,11 +218,21 @@ class Channel(asyncio.Transport):
             view = view[size:]
         return view
 
+    def _keep(self, data: memoryview) -> None:
+        """An empty packet costs the far side no window, so it may not cost us anything either."""
+        if len(data) > SMALL_DATA:
+            self._unread.append(data)
+            return
+        last = self._unread[-1] if self._unread else None
+        if isinstance(last, bytearray) and len(last) < BIGGEST_DATA:
+            last += data
+        elif data:
+            self._unread.append(bytearray(data))
+
     def _deliver(self) -> None:
         """Hand over what waited, then EOF, then the end; stops where the reader pauses again."""
         while self._unread and not self._is_paused:
             piece = self._unread.popleft()
-            self._unread_size -= len(piece)
             if not self._is_closing:
                 self._on_data(piece)
         if self._unread or self._is_over:
@@ -237,7 +250,7 @@ class Channel(asyncio.Transport):
         """RFC 4254 §5.2: let more come once half of the window is used and the reader has taken it."""
         if self._may_come * 2 > self._window or self._got_eof or self._sent_close or self._is_paused:
             return
-        if self._window < BIGGEST_WINDOW:
+        if self._window < BIGGEST_WINDOW and not self._is_closing:
             self._window += self._mux.grant(self._window)
         self._mux.send(m.window_adjust(self.theirs, self._window - self._may_come))
         self._may_come = self._window
@@ -265,6 +278,7 @@ class Channel(asyncio.Transport):
         self._queue.clear()
         self._queued = 0
 
-    def _drop_unread(self) -> None:
+    def _leave(self) -> None:
+        """Nobody reads any more. A pause ends with it, or what still comes would be kept for a reader that is gone."""
+        self._is_closing, self._is_paused = True, False
         self._unread.clear()
-        self._unread_size = 0

@@ -16,6 +16,7 @@ from sshtunnel import SSHTunnelForwarder
 from ktpy.errors import KtError, TunnelLost
 from ktpy.net.cipher import KEY_SIZE, Opener, Sealer, message
 from ktpy.net.keys import SessionKeys
+from ktpy.net.messages import printable
 from ktpy.net.valve import Valve
 
 # What is used here beyond the documented interfaces; tests/unit/net/test_handshake.py holds every name against them.
@@ -41,9 +42,13 @@ class Session:
 
 
 class _Quiet(logging.Filter):
-    """paramiko calls each failed attempt an ERROR; here it is a detail, for the failure is raised."""
+    """paramiko calls each failed attempt an ERROR; here it is a detail, for the failure is raised.
+
+    Its lines also hold what the other side said, word for word.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = printable(record.getMessage(), most=2000), None
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
         return True
 
@@ -107,10 +112,11 @@ class Handshake:
         except paramiko.AuthenticationException as error:
             raise self._failure("the shadow pod's sshd refused this session's key") from error
         except IncompatiblePeer as error:
-            raise TunnelLost(f"what answers in the shadow pod is not our sshd: {error}") from error
+            raise TunnelLost(f"what answers in the shadow pod is not our sshd: {printable(str(error))}") from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             wrong = "Bad host key" in str(error) or "verification" in str(error)
-            what = _WRONG_HOST if wrong else f"the shadow pod's sshd did not let us in: {error or 'it hung up'}"
+            said = printable(str(error)) or "it hung up"
+            what = _WRONG_HOST if wrong else f"the shadow pod's sshd did not let us in: {said}"
             raise self._failure(what) from error
         finally:
             self._valve.end()

@@ -41,6 +41,12 @@ def mpint(raw: bytes) -> bytes:
     return text(b"\0" + raw if raw and raw[0] & 0x80 else raw)
 
 
+def printable(said: str, *, most: int = 200) -> str:
+    """What the other side SAID, fit for a terminal: no control characters, no turned reading direction, not endless."""
+    safe = "".join(each if each.isprintable() else "?" for each in said[:most])
+    return safe if len(said) <= most else f"{safe[:-1]}…"
+
+
 class Fields:
     """Reads the fields of one message from front to back; a message that is too short ends the tunnel."""
 

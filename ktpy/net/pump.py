@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 # All streams together may let this much more come than their first windows.
 WINDOW_BUDGET = 256 * 1024 * 1024
+# So many of the things that the pod asks for are logged: it may ask for ever.
+ASKED_LOGGED = 5
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Pump(Sending):
         self._last_number = -1
         self._requests: deque[asyncio.Future[bool] | None] = deque()
         self._heard = 0
+        self._asked_count = 0
         self._granted = 0
         self._pulse = Pulse(limits.keepalive, misses=limits.misses)
         self._timer = self._loop.call_later(limits.keepalive, self._tick)
@@ -77,6 +80,7 @@ class Pump(Sending):
                     return
             if self._opener.bytes_seen > self._limits.rekey_bytes:
                 self.begin_rekey()
+            self.check()
         except TunnelLost as error:
             self.stop(error)
 
@@ -167,7 +171,7 @@ class Pump(Sending):
             self._exchange(payload)
         elif kind == m.DISCONNECT:
             fields = m.Fields(payload, 5)
-            raise TunnelLost(f"the shadow pod's sshd hung up: {fields.word()}")
+            raise TunnelLost(f"the shadow pod's sshd hung up: {m.printable(fields.word())}")
         elif kind not in (m.IGNORE, m.UNIMPLEMENTED, m.DEBUG, m.EXT_INFO):
             self.send(m.unimplemented(self._opener.packets - 1))
 
@@ -175,7 +179,9 @@ class Pump(Sending):
         """RFC 4254 §4: we fulfil none (hostkeys-00, keepalive); keepalive only wants to hear anything at all."""
         fields = m.Fields(payload, 1)
         name, wants_answer = fields.word(), fields.boolean()
-        log.debug("sshd asked for %s", name)
+        self._asked_count += 1
+        if self._asked_count <= ASKED_LOGGED:
+            log.debug("sshd asked for %r", name[:64])
         if wants_answer:
             self.send(bytes([m.REQUEST_FAILURE]))
 
@@ -237,7 +243,7 @@ class Pump(Sending):
         future = self._opened.pop(channel.ours, None)
         if future is None:
             raise TunnelLost("the shadow pod's sshd refused a stream that is open")
-        reason, words = fields.number(), fields.word()
+        reason, words = fields.number(), m.printable(fields.word())
         channel.lost(None)
         if not future.done():
             future.set_exception(OpenRefused(reason, words))
@@ -269,6 +275,11 @@ class Pump(Sending):
         if not self._pulse.beats(self._loop.time(), self._heard):
             seconds = self._limits.keepalive * self._limits.misses
             self.stop(TunnelLost(f"the shadow pod has not been heard of for {seconds:.0f} s"))
+            return
+        try:
+            self.check()
+        except TunnelLost as error:
+            self.stop(error)
             return
         self._requests.append(None)
         self.send(m.global_request("keepalive@openssh.com"))

@@ -54,9 +54,14 @@ class Rekey:
         """From our KEXINIT to our NEWKEYS: nothing but the exchange itself may be sent (RFC 4253 §7.1)."""
         return bool(self._our_init)
 
+    @property
+    def is_under_way(self) -> bool:
+        """From the first KEXINIT of either side to the server's NEWKEYS."""
+        return bool(self._our_init or self._their_init)
+
     def begin(self) -> list[bytes]:
         """Our KEXINIT, unless an exchange is under way: it ends with the server's NEWKEYS."""
-        if self._our_init or self._their_init:
+        if self.is_under_way:
             return []
         self._our_init = kexinit(self._cipher)
         return [self._our_init]

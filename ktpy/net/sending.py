@@ -12,15 +12,22 @@ from ktpy.net.handshake import Session
 from ktpy.net.rekey import Rekey
 
 FLUSH_SIZE = 512 * 1024
+# A message that waits costs about this much more than its own bytes.
+OVERHEAD = 64
 
 
 @dataclass(frozen=True)
 class Limits:
-    """REKEY_BYTES: new keys after so many bytes in either direction; KEEPALIVE: seconds between questions."""
+    """REKEY_BYTES: new keys after so many bytes in either direction; KEEPALIVE: seconds between questions.
+
+    EXCHANGE: seconds that a change of keys may take. BACKLOG: bytes of messages other than data that may wait.
+    """
 
     keepalive: float = 5.0
     misses: int = 3
     rekey_bytes: int = 1 << 30
+    exchange: float = 60.0
+    backlog: int = 4 * 1024 * 1024
 
 
 USUAL = Limits()
@@ -44,6 +51,9 @@ class Sending:
         self._out: list[bytes | bytearray] = []
         self._out_size = 0
         self._held: list[bytes] = []
+        self._held_size = 0
+        self._behind_size = 0
+        self._exchange_since: float | None = None
         self._stuck: dict[int, Channel] = {}
         self._is_woken = False
         self._is_paused = False
@@ -58,8 +68,20 @@ class Sending:
         """A message other than data. While keys are changed it waits (RFC 4253 §7.1)."""
         if self._rekey.is_running:
             self._held.append(payload)
+            self._held_size += len(payload) + OVERHEAD
         elif self.why is None:
+            if self._is_paused:
+                self._behind_size += len(payload) + OVERHEAD
             self._put(self._sealer.seal(payload))
+
+    def check(self) -> None:
+        """Errors: TunnelLost, if the other side makes us keep more and more: it asks, and takes no answers."""
+        if self._held_size + self._behind_size > self._limits.backlog:
+            raise TunnelLost("the shadow pod's sshd asks without end and does not take the answers")
+        since = self._exchange_since
+        if since is not None and self._loop.time() - since > self._limits.exchange:
+            seconds = self._limits.exchange
+            raise TunnelLost(f"the shadow pod's sshd did not finish a change of keys within {seconds:.0f} s")
 
     def send_data(self, head: bytes, data: memoryview) -> None:
         self._put(self._sealer.seal(head, data))
@@ -75,20 +97,23 @@ class Sending:
 
     def resume_writing(self) -> None:
         self._is_paused = False
+        self._behind_size = 0
         self._flush_channels()
 
     def begin_rekey(self) -> None:
         for payload in self._rekey.begin():
             self._put(self._sealer.seal(payload))
+        self._time_exchange()
 
     def exchange(self, payload: bytes) -> None:
         """One message of the key exchange. Behind our NEWKEYS all that was held back goes out under the new keys."""
         for answer in self._rekey.take(payload):
             self._put(self._sealer.seal(answer))
+        self._time_exchange()
         fresh = self._rekey.fresh
         if payload[0] == m.KEX_ECDH_REPLY and fresh is not None:
             self._sealer.rekey(fresh.key_out, fresh.iv_out)
-            held, self._held = self._held, []
+            held, self._held, self._held_size = self._held, [], 0
             for waiting in held:
                 self.send(waiting)
             self._flush_channels()
@@ -101,6 +126,12 @@ class Sending:
         self._put(self._sealer.seal(m.disconnect(why)))
         self._flush()
         self._transport.close()
+
+    def _time_exchange(self) -> None:
+        if not self._rekey.is_under_way:
+            self._exchange_since = None
+        elif self._exchange_since is None:
+            self._exchange_since = self._loop.time()
 
     def _put(self, packet: bytes | bytearray) -> None:
         self._out.append(packet)

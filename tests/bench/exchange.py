@@ -102,7 +102,8 @@ def exchange_round(space: Space, person: Person, port: int) -> tuple[float, floa
             seen = len(load.lines)
             asked_wall, asked = time.time(), time.monotonic()
             process.signal(signal.SIGINT)
-            back = float(load.wait_line("shop@", after=seen).split()[0]) - asked_wall
+            load.wait_line("shop@", after=seen)
+            back = next(float(line.split()[0]) for line in load.lines[seen:] if "shop@" in line) - asked_wall
             code = process.wait()
             prompt = time.monotonic() - asked
             assert code == 0, process.said()

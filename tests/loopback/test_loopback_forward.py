@@ -9,6 +9,7 @@ import ipaddress
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from websockets.sync.server import ServerConnection
 from ktpy.cluster.endpoint import Endpoint
 from ktpy.cluster.forward import dial
 from ktpy.errors import Forbidden, KtError, NotFound, TunnelLost, Unreachable
+from ktpy.net.tunnel import Timeouts
 from tests.loopback import kubelet as kubelets
 from tests.loopback.apps import call, digest, echo, expected, send, serving
 from tests.loopback.conftest import Pod
@@ -296,6 +298,52 @@ def test_a_slow_reader_stops_the_server(loop: Loop, kubelet: Kubelet) -> None:
         await caller.ended
 
     run(loop, main())
+
+
+REFUSED = (
+    b"an error occurred forwarding 2222 -> 2222: error forwarding port 2222 to pod 5f, uid : failed to execute "
+    b'portforward in network namespace "/var/run/netns/cni-1": failed to connect to localhost:2222 inside namespace '
+    b'"5f", IPv4: dial tcp4 127.0.0.1:2222: connect: connection refused IPv6 dial tcp6 [::1]:2222: connect: connection '
+    b"refused "
+)
+
+
+def test_the_first_dials_may_come_before_the_pods_sshd(pod: Pod, kubelet: Kubelet) -> None:
+    """A pod counts as running a moment before its sshd listens: the kubelet then says so on the error channel."""
+    dials = 0
+
+    def starting(connection: ServerConnection) -> None:
+        nonlocal dials
+        dials += 1
+        if dials > 2:
+            kubelets.port_of(pod.sshd.port)(connection)
+        else:
+            connection.send(b"\1" + REFUSED)
+
+    kubelet.pods["shadow"] = starting
+
+    async def through(factory: Callable[[], asyncio.Protocol]) -> tuple[Any, Any]:
+        return await dial(at(kubelet), "dev", "shadow", 2222, factory, timeout=5)
+
+    with pod.answered_by(echo, dial=through) as tunnel:
+        assert tunnel.probe(pod.ports[0]) < 5
+    assert dials == 3
+    assert [state.kind for state in pod.states] == ["up"]
+
+
+def test_an_sshd_that_never_listens_is_given_up(pod: Pod, kubelet: Kubelet) -> None:
+    kubelet.pods["shadow"] = lambda connection: connection.send(b"\1" + REFUSED)
+
+    async def through(factory: Callable[[], asyncio.Protocol]) -> tuple[Any, Any]:
+        return await dial(at(kubelet), "dev", "shadow", 2222, factory, timeout=5)
+
+    started = time.monotonic()
+    with (
+        pytest.raises(TunnelLost, match="connection refused"),
+        pod.tunnel(1, dial=through, timeouts=Timeouts(listen=1.0)),
+    ):
+        pass
+    assert time.monotonic() - started < 5
 
 
 def test_a_whole_tunnel_through_the_port_forward(pod: Pod, kubelet: Kubelet) -> None:

@@ -49,21 +49,37 @@ def hang_up(peer: socket.socket) -> None:
     peer.recv(10)
 
 
+def banner_that_plays_with_the_terminal(peer: socket.socket) -> None:
+    peer.sendall(b"SSH-1\x1b[2J.0-x\r\n")
+
+
 def say_nothing(peer: socket.socket) -> None:
     while peer.recv(1000):
         pass
 
 
 @pytest.mark.parametrize(
-    "handle", [http, noise, banner_then_noise, endless_line, huge_packet, half_a_packet, hang_up, say_nothing]
+    "handle",
+    [
+        http,
+        noise,
+        banner_then_noise,
+        banner_that_plays_with_the_terminal,
+        endless_line,
+        huge_packet,
+        half_a_packet,
+        hang_up,
+        say_nothing,
+    ],
 )
 def test_what_is_no_sshd_is_refused_in_time(pod: Pod, handle: Callable[[socket.socket], None]) -> None:
     print("seed", SEED)
     started = time.monotonic()
     with (
         serving(handle) as port,
-        pytest.raises(TunnelLost),
+        pytest.raises(TunnelLost) as raised,
         pod.tunnel(1, dial=Wires(lambda: port), timeouts=SHORT),
     ):
         pass
     assert time.monotonic() - started < 4
+    assert raised.value.what.isprintable()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import random
 import resource
 import socket
 import threading
@@ -207,6 +208,45 @@ def test_a_stalled_caller_stops_the_laptop_program(pod: Pod) -> None:
         assert tunnel.stats().bytes_to_cluster < 60 << 20
         other.close()
         assert digest(caller) == expected(100)
+
+
+def test_a_slow_reader_that_leaves_in_the_middle_leaves_nothing_behind(pod: Pod) -> None:
+    def read_slowly_and_leave(peer: socket.socket) -> None:
+        """Its leaving meets a stream that is paused with more on the way: the sockets are small, the wire is busy."""
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        for _ in range(random.randrange(50, 250)):
+            peer.recv(100_000)
+            threading.Event().wait(0.005)
+
+    def send_until_it_breaks() -> None:
+        with call(pod.ports[0]) as caller, contextlib.suppress(ConnectionError):
+            send(caller, 60)
+
+    with pod.answered_by(read_slowly_and_leave) as tunnel:
+        with ThreadPoolExecutor(12) as pool:
+            for sending in [pool.submit(send_until_it_breaks) for _ in range(36)]:
+                sending.result()
+        assert tunnel.drain(5) == 0
+        assert tunnel.stats().open_now == 0
+        assert [state.kind for state in pod.states] == ["up"]
+        assert until(lambda: sum(type(thing) is Channel for thing in gc.get_objects()) <= 2)
+
+
+def test_a_laptop_that_answers_a_caller_that_is_gone_harms_nobody(pod: Pod) -> None:
+    """sshd closes the stream while the laptop still reads, and would end the connection over a byte more on it."""
+
+    def read_slowly_and_tell(peer: socket.socket) -> None:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        while peer.recv(100_000):
+            peer.sendall(b".")
+            threading.Event().wait(0.005)
+
+    with pod.answered_by(read_slowly_and_tell) as tunnel:
+        for _ in range(3):
+            with call(pod.ports[0]) as caller:
+                send(caller, 15)
+        assert tunnel.drain(20) == 0
+    assert [state.kind for state in pod.states] == ["up"]
 
 
 def test_leaving_does_not_wait_for_a_laptop_that_never_reads(pod: Pod) -> None:

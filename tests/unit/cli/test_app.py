@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import getpass
 import logging
+from pathlib import Path
 
 import pytest
 
 from ktpy import __version__
 from ktpy.cli.app import App, shape, user_name
+from ktpy.errors import KtError
 from ktpy.laptop import config
+from ktpy.laptop.state import Run, folder
 from ktpy.model.settings import Settings
 
 
@@ -24,6 +27,39 @@ def test_flags_win_over_the_environment_and_that_over_the_file(monkeypatch: pyte
 
     assert (settings.prefix, settings.linger, settings.timeout) == ("flag", 3.0, 60.0)
     assert settings.sources == {"prefix": "flag", "linger": "environment", "timeout": str(config.path())}
+
+
+def test_a_folder_that_cannot_be_made_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+
+    with pytest.raises(KtError, match=f"The folder {tmp_path}/file/ktpy/runs .* Not a directory"):
+        App().open_log("exchange")
+
+
+def test_a_log_that_cannot_be_opened_is_told_with_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ktpy.laptop.state.Run.__init__", _run_without_log)
+
+    with pytest.raises(KtError, match=f"The folder {folder()} .* Is a directory"):
+        App().open_log("exchange")
+
+
+def _run_without_log(run: Run, name: str, at: Path) -> None:
+    run.log = at  # a folder
+
+
+def test_a_log_has_no_control_characters() -> None:
+    before = logging.getLogger().handlers[:]
+    try:
+        run = App().open_log("exchange")
+        logging.getLogger("ktpy").debug("\x1b]52;c;x\x07")
+    finally:
+        logs = [handler for handler in logging.getLogger().handlers if handler not in before]
+        for handler in logs:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+
+    assert "\\x1b]52;c;x\\x07" in run.log.read_text()
 
 
 def test_a_pod_looks_as_the_settings_say() -> None:

@@ -71,7 +71,13 @@ def test_a_failure_before_ready_is_told_and_its_code_returned(process, capsys) -
     assert capsys.readouterr().err == "Error: no.\nTry:   that\n"
 
 
-def test_a_session_that_dies_without_a_word_has_its_code(process) -> None:
-    process.code = -signal.SIGKILL
+def test_a_session_that_dies_without_a_word_is_told_with_its_code(process, capsys) -> None:
+    process.events, process.code = [Note("one")], -signal.SIGKILL
 
-    assert in_background(App(), ["exchange"]) == -signal.SIGKILL
+    assert in_background(App(), ["exchange"]) == 128 + signal.SIGKILL
+    assert "Error: The session ended with code 137 before it was ready.\nTry:   ktpy logs\n" in capsys.readouterr().err
+
+
+def test_a_session_that_ends_well_without_being_ready_is_no_success(process, capsys) -> None:
+    assert in_background(App(), ["exchange"]) == 1
+    assert "ended with code 0 before it was ready" in capsys.readouterr().err

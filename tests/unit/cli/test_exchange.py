@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from typing import Any
 
 import pytest
 
+from ktpy.laptop.child import Child
 from ktpy.model.diversion import selector_of
 from ktpy.model.events import Ready, from_json
 from tests.fakes import things
@@ -94,6 +97,43 @@ def test_a_dry_run_prints_each_deed_with_its_undo(ktpy, shop: FakeApi) -> None:
         "create lease", "create secret", "create pod", "patch service",
     ]  # fmt: skip
     assert essence(shop) == before
+
+
+def test_ports_that_make_no_sense_are_told_before_it_goes_to_the_background(ktpy, monkeypatch) -> None:
+    monkeypatch.setattr("ktpy.cli.holding.Held.in_background", lambda held: pytest.fail("nobody would read it there"))
+
+    said = ktpy("exchange", "shop", "-p", "nonsense:x:y:z:q", "--background")
+
+    assert said.code == 2
+    assert "nonsense:x:y:z:q" in said.err
+
+
+def test_a_dry_run_is_printed_here_also_with_background(ktpy, shop: FakeApi, monkeypatch) -> None:
+    monkeypatch.setattr("ktpy.cli.holding.Held.in_background", lambda held: pytest.fail("it prints nothing there"))
+
+    assert "# undone by" in ktpy("exchange", "shop", "--dry-run", "--background", user=shop).out
+
+
+@pytest.mark.parametrize("flags", [[], ["--interactive"]])
+def test_a_command_shares_our_terminal_only_when_that_is_asked(ktpy, shop: FakeApi, flags: list[str]) -> None:
+    group = ["--", sys.executable, "-c", f"import os; raise SystemExit(os.getpgrp() == {os.getpgrp()})"]
+
+    said = ktpy("exchange", "shop", "-p", "5000", *flags, *group, user=shop)
+
+    assert said.code == len(flags), said.err
+
+
+def test_ctrl_c_gives_back_before_the_command_is_ended(ktpy, shop: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, given_back = essence(shop), []
+    leave = Child.__exit__
+    monkeypatch.setattr(
+        Child, "__exit__", lambda child, *error: [given_back.append(essence(shop) == before), leave(child, *error)][1]
+    )
+    pause = [sys.executable, "-c", "import signal; signal.pause()"]
+
+    said = ktpy("exchange", "shop", "-p", "5000", "--", *pause, user=shop, app=EndsAtReady())
+
+    assert (said.code, given_back) == (128 + signal.SIGTERM, [True])
 
 
 def test_with_a_command_the_run_ends_with_it_and_has_its_code(ktpy, shop: FakeApi) -> None:

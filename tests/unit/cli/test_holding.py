@@ -6,8 +6,9 @@ import pytest
 
 from ktpy.cli.app import App
 from ktpy.cli.holding import Held, holding
-from ktpy.errors import Interrupted, KtError, Taken
+from ktpy.errors import Interrupted, KtError, LeftBehind, Taken
 from ktpy.laptop.child import NoCommand
+from ktpy.laptop.state import take_outcome
 from ktpy.model.events import Note
 from tests.fakes.api import FakeApi
 from tests.fakes.run import person
@@ -53,6 +54,27 @@ def test_a_run_is_known_while_it_holds(api: FakeApi) -> None:
         assert kt.laptop.run.pid_file.exists()
 
     assert not kt.laptop.run.pid_file.exists()
+
+
+@pytest.mark.parametrize("command", [(), ("x",)])
+def test_what_went_wrong_is_left_for_leave_with_its_own_code(api: FakeApi, command: tuple[str, ...]) -> None:
+    app = FakeApp(user=person(api))
+
+    with pytest.raises(LeftBehind), holding(held(*command, app=app)) as kt:
+        raise LeftBehind("service/shop stayed.", "ktpy recover")
+
+    error = take_outcome(kt.laptop.run.record)
+    assert error is not None
+    assert (error.code, error.what, error.try_) == (7, "service/shop stayed.", ("ktpy recover",))
+
+
+def test_a_failure_that_a_worker_asked_the_end_with_is_left_for_leave_too(api: FakeApi) -> None:
+    app = FakeApp(user=person(api))
+
+    with pytest.raises(Taken), holding(held(app=app)) as kt:
+        kt.stop.ask("heartbeat failed", error=Taken("ended by bob"))
+
+    assert "ended by bob" in str(take_outcome(kt.laptop.run.record))
 
 
 def test_events_of_a_run_with_a_command_do_not_mix_with_its_output(api: FakeApi, capsys) -> None:

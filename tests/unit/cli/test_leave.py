@@ -6,8 +6,8 @@ import pytest
 
 from ktpy.cli import leave
 from ktpy.cli.leave import chosen
-from ktpy.errors import NotFound, Usage
-from ktpy.laptop.state import Record
+from ktpy.errors import KtError, LeftBehind, NotFound, TunnelLost, Usage
+from ktpy.laptop.state import Record, Run, folder, registered
 
 ONE = Record("exchange-1", 1, "x", target="service/shop", session="ana-1")
 TWO = Record("exchange-2", 2, "x", target="service/cart", session="ana-2")
@@ -54,6 +54,38 @@ def test_a_session_that_does_not_end_is_told(ktpy, monkeypatch) -> None:
 
     assert said.code == 7
     assert "ktpy logs exchange-1" in said.err
+
+
+def ended(name: str, error: KtError) -> Record:
+    """A run that has ended with ERROR."""
+    run = Run(name, folder())
+    with pytest.raises(type(error)), registered(run):
+        raise error
+    return run.record
+
+
+def test_what_the_session_could_not_give_back_is_told_with_its_code(ktpy, monkeypatch) -> None:
+    run = ended("exchange-1", LeftBehind("service/shop stayed.", "ktpy recover"))
+    monkeypatch.setattr(leave, "runs", lambda: [run])
+    monkeypatch.setattr(leave, "ask_to_end", lambda run: None)
+    monkeypatch.setattr(leave, "is_running", lambda run: False)
+
+    said = ktpy("leave")
+
+    assert (said.code, said.err) == (7, "Error: service/shop stayed.\nTry:   ktpy recover\n")
+    assert not list(folder().glob("exchange-1*"))
+
+
+def test_of_several_each_end_is_told(ktpy, monkeypatch) -> None:
+    found = [ended("a", TunnelLost("a is lost.")), ONE, ended("b", LeftBehind("b stayed."))]
+    monkeypatch.setattr(leave, "runs", lambda: found)
+    monkeypatch.setattr(leave, "ask_to_end", lambda run: None)
+    monkeypatch.setattr(leave, "is_running", lambda run: False)
+
+    said = ktpy("leave", "--all")
+
+    assert said.code == 7
+    assert said.err.splitlines() == ["service/shop was given back.", "Error: a is lost.", "Error: b stayed."]
 
 
 def test_leaving_nothing_is_not_found(ktpy) -> None:

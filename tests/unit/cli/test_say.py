@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
 from ktpy.cli.say import Say, table
 from ktpy.errors import Taken
-from ktpy.model.events import Ended, Failed, FirstRequest, Note, Ready, Step, Tunnel, Waiting, from_json
+from ktpy.model.events import Ended, Event, Failed, FirstRequest, Note, Ready, Step, Tunnel, Waiting, from_json
 
 READY = Ready(
     "exchange", "ana-1", "team", "service/shop", ("80 → x",), "ALL requests.", "curl x", "Ctrl-C", seconds=1.5
@@ -91,6 +92,59 @@ def test_no_rows_are_a_word_on_stderr_or_an_empty_list(capsys) -> None:
 
 def test_names_with_underscores_are_spelled_as_words() -> None:
     assert table([{"would_end": "x"}]) == ["WOULD END", "x"]
+
+
+CLIPBOARD = "\x1b]52;c;ZXZpbA==\x07"  # OSC 52: the terminal puts it into the clipboard
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Step("look", CLIPBOARD),
+        Note(CLIPBOARD),
+        Tunnel("healing", CLIPBOARD),
+        Failed(CLIPBOARD, (CLIPBOARD,), 1),
+        replace(READY, others=(CLIPBOARD,)),
+    ],
+)
+def test_control_characters_of_the_cluster_do_not_reach_the_terminal(capsys, event: Event) -> None:
+    Say().tell(event)
+
+    err = capsys.readouterr().err
+    assert "\x1b" not in err
+    assert "\\x1b]52;c;ZXZpbA==\\x07" in err
+
+
+@pytest.mark.parametrize("sign", ["\r", "\b", "\x7f", "\x9b", "\u202e", "\u2028", "\ud800"])
+def test_what_fakes_or_breaks_a_line_is_spelled_out(capsys, sign: str) -> None:
+    Say().words(f"a{sign}b")
+    Say().data(f"a{sign}b")
+
+    out, err = capsys.readouterr()
+    assert out == err == f"a{sign.encode('unicode_escape').decode()}b\n"
+
+
+def test_a_line_of_the_cluster_cannot_pass_for_one_of_ours(capsys) -> None:
+    Say().tell(Failed("no.\nTry:   rm -r /", ("that",), 1))
+    Say().rows([{"owner": "ana\nbob"}], empty="")
+
+    out, err = capsys.readouterr()
+    assert err == "Error: no.\n       Try:   rm -r /\nTry:   that\n"
+    assert out == "OWNER\nana bob\n"
+
+
+def test_newlines_tabs_and_every_language_stay(capsys) -> None:
+    Say().words("ä\tß\n日本 ✓")
+
+    assert capsys.readouterr().err == "ä\tß\n日本 ✓\n"
+
+
+def test_json_is_not_changed(capsys) -> None:
+    Say(as_json=True).tell(Note("\x9b"))
+    Say(as_json=True).rows([{"owner": "\x9b"}], empty="")
+
+    first, second = capsys.readouterr().out.split("\n", 1)
+    assert json.loads(first)["text"] == json.loads(second)[0]["owner"] == "\x9b"
 
 
 def test_a_closed_terminal_is_no_error(monkeypatch) -> None:

@@ -25,6 +25,20 @@ def test_a_signal_asks_for_the_end(number: signal.Signals, reason: str) -> None:
     assert stop.reason == reason
 
 
+def test_a_hang_up_that_nohup_ruled_out_stays_ruled_out() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals_ask(stop := Stop()):
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.wait(10)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert stop.reason == "asked to end"
+
+
 def test_handlers_are_as_before_afterwards() -> None:
     before = signal.getsignal(signal.SIGINT)
 

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+
+from ktpy.errors import Interrupted, LeftBehind
 from ktpy.laptop import state
-from ktpy.laptop.state import Record, ask_to_end, folder, is_running, logs, open_run, registered, runs, start_stamp
+from ktpy.laptop.state import (
+    Record,
+    ask_to_end,
+    folder,
+    is_running,
+    logs,
+    open_run,
+    registered,
+    runs,
+    start_stamp,
+    take_outcome,
+)
 
 
 def test_a_registered_run_is_known_while_it_lasts() -> None:
@@ -62,12 +79,127 @@ def test_a_process_that_never_was_has_no_stamp() -> None:
     assert start_stamp(2**22 + 1) == ""
 
 
-def test_a_record_that_cannot_be_read_is_removed() -> None:
-    (folder() / "broken.json").write_text("{")
-    (folder() / "strange.json").write_text(json.dumps({"name": "x", "other": 1}))
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"name": "x", "other": 1}', '{"name": "x", "pid": "1", "started": ""}', '{"pid": 1}']
+)
+def test_a_record_that_cannot_be_read_is_neither_shown_nor_touched(text: str) -> None:
+    (folder() / "strange.json").write_text(text)
+    (folder() / "strange.pid").write_text("1")
 
     assert runs() == []
-    assert not list(folder().glob("*.json"))
+    assert {file.name for file in folder().iterdir()} == {"strange.json", "strange.pid"}
+
+
+def test_a_record_that_cannot_be_opened_just_now_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    with registered(open_run("exchange")) as run:
+        with monkeypatch.context() as broken:
+            broken.setattr(Path, "read_text", _too_many_files)
+            assert runs() == []
+
+        assert not run.was_told_to_stop()
+        assert runs() == [run.record]
+
+
+def _too_many_files(path: Path) -> str:
+    raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+
+def test_a_session_of_another_host_or_container_is_neither_shown_nor_touched() -> None:
+    with registered(open_run("exchange")) as run:
+        run.write(place="another boot pid:[1]", pid=2**22 + 1)
+
+        assert runs() == []
+        assert not run.was_told_to_stop()
+        assert run.record.host == platform.node()
+
+
+def test_a_pid_that_another_host_uses_too_gets_another_name() -> None:
+    with registered(open_run("exchange")) as there:
+        there.write(place="another boot pid:[1]")
+
+        with registered(open_run("exchange")) as here:
+            assert runs() == [here.record]
+
+        assert not there.was_told_to_stop()
+
+
+def test_where_the_kernel_does_not_say_the_place_is_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", _too_many_files)
+
+    assert state.this_place() == platform.node()
+
+
+def test_a_field_of_a_newer_version_is_ignored() -> None:
+    with registered(open_run("exchange")) as run:
+        file = folder() / f"{run.name}.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "newer": 1}))
+
+        assert runs() == [run.record]
+
+
+def test_a_log_that_is_removed_meanwhile_is_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder() / "gone.log").symlink_to(folder() / "nowhere")
+    (folder() / "here.log").write_text("")
+
+    assert [log.name for log in logs()] == ["here.log"]
+
+
+def test_a_run_that_ends_well_or_before_it_was_ready_leaves_nothing() -> None:
+    with registered(open_run("exchange")) as well:
+        pass
+    with pytest.raises(Interrupted), registered(open_run("exchange")) as asked:
+        raise Interrupted("Stopped before it was ready.")
+
+    assert take_outcome(well.record) is take_outcome(asked.record) is None
+    assert not list(folder().iterdir())
+
+
+def test_a_run_that_fails_leaves_its_outcome_for_one_reader() -> None:
+    with pytest.raises(LeftBehind), registered(open_run("exchange")) as run:
+        raise LeftBehind("stayed.", "ktpy recover")
+
+    error = take_outcome(run.record)
+    assert error is not None
+    assert (error.code, error.what, error.try_) == (7, "stayed.", ("ktpy recover",))
+    assert not list(folder().iterdir())
+
+
+def test_a_bug_is_an_outcome_too() -> None:
+    with pytest.raises(ZeroDivisionError), registered(open_run("exchange")) as run:
+        raise ZeroDivisionError
+
+    error = take_outcome(run.record)
+    assert error is not None
+    assert (error.code, error.try_) == (1, (f"ktpy logs {run.name}",))
+
+
+def test_a_run_whose_record_outlives_it_was_killed() -> None:
+    run = open_run("exchange")
+    run.write()
+
+    assert isinstance(take_outcome(run.record), LeftBehind)
+
+
+def test_the_outcome_of_an_earlier_process_with_that_pid_is_not_this_ones() -> None:
+    with pytest.raises(LeftBehind), registered(open_run("exchange")):
+        raise LeftBehind("stayed.")
+
+    with registered(open_run("exchange")) as run:
+        pass
+
+    assert take_outcome(run.record) is None
+
+
+def test_outcomes_go_with_the_old_logs() -> None:
+    for number in range(state.KEEP + 5):
+        (folder() / f"exchange-{number}.outcome").write_text("{}")
+        log = folder() / f"exchange-{number}.log"
+        log.write_text("")
+        os.utime(log, (number, number))
+
+    open_run("exchange")
+
+    assert len(list(folder().glob("*.outcome"))) == state.KEEP - 1
 
 
 def test_ten_logs_are_kept_and_those_of_living_runs() -> None:

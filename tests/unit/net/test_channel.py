@@ -1,8 +1,10 @@
+from collections.abc import Callable
+
 import pytest
 
 from ktpy.errors import TunnelLost
 from ktpy.net import messages as m
-from ktpy.net.channel import BIGGEST_WINDOW, FIRST_WINDOW, HIGH_WATER, Channel
+from ktpy.net.channel import BIGGEST_DATA, BIGGEST_WINDOW, FIRST_WINDOW, HIGH_WATER, Channel
 from tests.unit.net.fakes import Remembering
 
 
@@ -172,3 +174,76 @@ def test_a_lost_tunnel_is_told_once_and_gives_back_its_window() -> None:
     channel.lost(TunnelLost("again"))
     assert protocol.told == ["made", "lost cut"]
     assert mux.budget == 1 << 40
+
+
+@pytest.mark.parametrize("end", [Channel.close, Channel.abort])
+def test_a_stream_that_ends_while_it_is_paused_is_forgotten_all_the_same(end: Callable[[Channel], None]) -> None:
+    mux, protocol, channel = opened()
+    channel.pause_reading()
+    channel.take_data(memoryview(b"never read"))
+    end(channel)
+    channel.pause_reading()  # the laptop's socket was full until its last moment
+    channel.take_data(memoryview(b"still on its way"))
+    channel.take_eof()
+    channel.take_close()
+    assert (protocol.got, protocol.told) == (b"", ["made", "lost"])
+    assert mux.forgotten == [channel]
+
+
+def test_a_stream_that_its_reader_left_lets_the_far_side_finish() -> None:
+    mux, _, channel = opened(window=0)
+    channel.write(b"waits for the far side's window")
+    channel.pause_reading()
+    channel.close()
+    channel.take_data(memoryview(bytes(FIRST_WINDOW)))
+    assert mux.sent == [m.window_adjust(9, FIRST_WINDOW)], "as much again, but no wider for what is thrown away"
+    with pytest.raises(TunnelLost, match="window"):
+        channel.take_data(memoryview(bytes(FIRST_WINDOW + 1)))
+
+
+def test_nothing_is_written_behind_our_close() -> None:
+    """sshd has forgotten the stream by then, and ends the whole connection over it."""
+    mux, protocol, channel = opened()
+    channel.pause_reading()
+    channel.take_data(memoryview(b"last words"))
+    channel.take_close()
+    channel.write(b"progress")
+    channel.write_eof()
+    channel.take_window(100)
+    assert (mux.data, mux.sent) == (b"", [m.channel_only(m.CHANNEL_CLOSE, 9)])
+    channel.resume_reading()
+    assert (protocol.got, protocol.told) == (b"last words", ["made", "lost"])
+
+
+def test_a_writer_that_waits_goes_on_when_the_far_side_closes() -> None:
+    """An echo server reads no more before its answer is taken."""
+    _, protocol, channel = opened(window=0)
+    channel.write(bytes(HIGH_WATER + 1))
+    channel.pause_reading()
+    channel.take_data(memoryview(b"last words"))
+    channel.take_close()
+    assert protocol.told == ["made", "pause", "resume"]
+
+
+def test_data_of_no_bytes_is_nothing() -> None:
+    _, protocol, channel = opened()
+    channel.pause_reading()
+    for _ in range(10):
+        channel.take_data(memoryview(b""))
+    assert not channel._unread
+    channel.resume_reading()
+    assert protocol.got == b""
+
+
+def test_small_packets_are_kept_in_one_piece() -> None:
+    _, protocol, channel = opened()
+    channel.pause_reading()
+    big = bytes(BIGGEST_DATA)
+    for _ in range(1000):
+        channel.take_data(memoryview(b"x"))
+    channel.take_data(memoryview(big))
+    channel.take_data(memoryview(b"y"))
+    channel.take_data(memoryview(b"z"))
+    assert len(channel._unread) == 3
+    channel.resume_reading()
+    assert protocol.got == b"x" * 1000 + big + b"yz"

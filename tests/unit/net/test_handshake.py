@@ -63,3 +63,9 @@ def test_what_paramiko_calls_an_error_is_a_detail(caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.DEBUG):
         logging.getLogger("ktpy.net.ssh").error("Exception (client): …")
     assert caplog.records[0].levelno == logging.DEBUG
+
+
+def test_what_the_other_side_says_is_logged_without_its_control_characters(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        logging.getLogger("ktpy.net.ssh").info("Disconnect (code %d): %s", 2, "\x1b[2J")
+    assert caplog.messages == ["Disconnect (code 2): ?[2J"]

@@ -151,12 +151,13 @@ def test_a_kick_replaces_a_healthy_link() -> None:
 
 
 def test_an_sshd_that_starts_a_moment_later_is_waited_for() -> None:
-    case = Case(errors=[TunnelLost("connection refused")])
+    case = Case(errors=[TunnelLost("dial tcp4 127.0.0.1:2222: connect: connection refused")] * 2)
 
     async def scene(_: Mending) -> None:
         assert case.kinds() == ["up"]
 
     run(case, scene)
+    assert case.errors == []
 
 
 def test_any_other_first_failure_is_raised() -> None:

@@ -61,3 +61,16 @@ def test_fields_are_read_in_order() -> None:
 def test_a_message_that_is_too_short_ends_the_tunnel(raw: bytes) -> None:
     with pytest.raises(TunnelLost):
         m.Fields(raw).blob()
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Too many logins — sorry", "Too many logins — sorry"),
+        ("\x1b]0;owned\x07\x1b[2Jfine\r\n", "?]0;owned??[2Jfine??"),
+        ("\x9b31m\u202eenif", "?31m?enif"),  # CSI in one character; reading direction
+        ("x" * 201, "x" * 199 + "…"),
+    ],
+)
+def test_what_the_other_side_says_is_made_fit_for_a_terminal(said: str, shown: str) -> None:
+    assert m.printable(said) == shown

@@ -9,7 +9,7 @@ import pytest
 
 from ktpy.errors import TunnelLost
 from ktpy.net import messages as m
-from ktpy.net.pump import Opening, OpenRefused, Pump
+from ktpy.net.pump import ASKED_LOGGED, Opening, OpenRefused, Pump
 from ktpy.net.rekey import kexinit
 from ktpy.net.sending import Limits
 from tests.unit.net.fakes import FakeTransport, FarEnd, Remembering, session
@@ -285,5 +285,77 @@ def test_silence_is_asked_and_then_the_end() -> None:
         assert await case.heard() == [m.global_request("keepalive@openssh.com")] * 3
         case.pump._tick()
         assert "not been heard of for 15 s" in str(case.lost[0])
+
+    run(scene)
+
+
+def test_what_the_pod_says_last_cannot_play_with_the_terminal() -> None:
+    async def scene(case: Case) -> None:
+        said = m.text("\x1b[2J" + "x" * 100_000)
+        case.says(pack(">BI", m.DISCONNECT, 2) + said + m.text(""))
+        assert case.lost[0].what.startswith("the shadow pod's sshd hung up: ?[2Jxxx")
+        assert len(case.lost[0].what) < 300
+
+    run(scene)
+
+
+def test_why_a_stream_was_refused_cannot_play_with_the_terminal() -> None:
+    async def scene(case: Case) -> None:
+        opening = asyncio.ensure_future(case.pump.open("shop", 80, Remembering()))
+        await case.heard()
+        case.says(m.refuse(0, m.CONNECT_FAILED, "\x1b[2J"))
+        with pytest.raises(OpenRefused, match=r"connect failed: \?\[2J$"):
+            await opening
+
+    run(scene)
+
+
+def test_of_what_the_pod_asks_for_little_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(case: Case) -> None:
+        case.says(*[bytes([m.GLOBAL_REQUEST]) + m.text("\n" + "x" * 1000) + b"\0"] * 100)
+
+    with caplog.at_level("DEBUG", logger="ktpy.net.pump"):
+        run(scene)
+    assert len(caplog.messages) == ASKED_LOGGED
+    assert all(len(line) < 100 and "\n" not in line for line in caplog.messages)
+
+
+KEEPALIVE = bytes([m.GLOBAL_REQUEST]) + m.text("keepalive@openssh.com") + b"\1"
+
+
+def test_a_pod_that_asks_without_end_and_reads_no_answers_ends_the_tunnel() -> None:
+    async def scene(case: Case) -> None:
+        case.pump.pause_writing()
+        case.says(*[KEEPALIVE] * 100)
+        assert case.lost == []
+        case.pump.resume_writing()
+        case.pump.pause_writing()
+        case.says(*[KEEPALIVE] * 100)
+        assert case.lost == [], "the answers so far were taken"
+        case.says(*[KEEPALIVE] * 100)
+        assert "asks without end" in case.lost[0].what
+
+    run(scene, Limits(backlog=10_000))
+
+
+def test_a_pod_that_asks_without_end_while_keys_are_changed_ends_the_tunnel() -> None:
+    async def scene(case: Case) -> None:
+        case.says(kexinit("aes128-gcm@openssh.com"), *[KEEPALIVE] * 100)
+        assert case.lost == []
+        case.says(*[KEEPALIVE] * 100)
+        assert "asks without end" in case.lost[0].what
+
+    run(scene, Limits(backlog=10_000))
+
+
+def test_a_change_of_keys_that_does_not_end_ends_the_tunnel() -> None:
+    async def scene(case: Case) -> None:
+        case.pump.begin_rekey()
+        case.pump._tick()
+        assert case.lost == []
+        assert case.pump._exchange_since is not None
+        case.pump._exchange_since -= 61
+        case.pump._tick()
+        assert "did not finish a change of keys within 60 s" in case.lost[0].what
 
     run(scene)

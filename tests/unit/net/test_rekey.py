@@ -46,7 +46,9 @@ def test_we_ask_and_both_sides_have_the_same_keys() -> None:
     assert rekey.fresh == fresh
     assert not rekey.is_running
     assert rekey.begin() == [], "their NEWKEYS is still to come"
+    assert rekey.is_under_way
     assert rekey.take(bytes([m.NEWKEYS])) == []
+    assert not rekey.is_under_way
     assert len(rekey.begin()) == 1
 
 
