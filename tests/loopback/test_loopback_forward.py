@@ -43,7 +43,6 @@ class Caller(asyncio.Protocol):
         self.wanted = 0
         self.may_write = asyncio.Event()
         self.may_write.set()
-        self.pauses = 0
 
     def data_received(self, data: bytes) -> None:
         self.size += len(data)
@@ -51,7 +50,6 @@ class Caller(asyncio.Protocol):
             self.enough.set()
 
     def pause_writing(self) -> None:
-        self.pauses += 1
         self.may_write.clear()
 
     def resume_writing(self) -> None:
@@ -258,8 +256,8 @@ def test_a_slow_server_pauses_the_writer(loop: Loop, kubelet: Kubelet) -> None:
         while caller.may_write.is_set():
             stream.write(b"x" * 100_000)
             sent += 100_000
+            assert sent < 100_000_000  # what kernels and queues may hold; how often they made room is theirs
             await asyncio.sleep(0)
-        assert caller.pauses == 1
         go_on.set()
         await asyncio.wait_for(caller.may_write.wait(), 10)
         caller.wanted = sent
