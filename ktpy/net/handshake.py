@@ -16,7 +16,7 @@ from sshtunnel import SSHTunnelForwarder
 from ktpy.errors import KtError, TunnelLost
 from ktpy.net.cipher import KEY_SIZE, Opener, Sealer, message
 from ktpy.net.keys import SessionKeys
-from ktpy.net.messages import printable
+from ktpy.net.messages import USERAUTH_FAILURE, printable
 from ktpy.net.valve import Valve
 
 # What is used here beyond the documented interfaces; tests/unit/net/test_handshake.py holds every name against them.
@@ -90,7 +90,7 @@ class _Opening(SSHTunnelForwarder):  # type: ignore[misc]  # sshtunnel has no ty
 
 
 class Handshake:
-    """Blocking log-in over bytes that an event loop moves: feed() and lost() on the loop, run() in a thread."""
+    """Blocking log-in over bytes that an event loop moves: feed(), lost() and stop() on the loop, run() in a thread."""
 
     def __init__(self, keys: SessionKeys, send: Callable[[bytes], None], *, user: str = USER, timeout: float) -> None:
         self._keys = keys
@@ -98,9 +98,11 @@ class Handshake:
         self._timeout = timeout
         self._opener: Opener | None = None
         self._opening: _Opening | None = None
+        self._was_refused = False
         self._valve = Valve(send, self._look)
         self.feed = self._valve.feed
-        self.lost = self._valve.end
+        self.lost = self._valve.lost
+        self.stop = self._valve.shut
         self.rest = self._valve.rest
 
     def run(self) -> Session:
@@ -110,7 +112,7 @@ class Handshake:
             transport = opening.open()
             return self._take_over(transport)
         except paramiko.AuthenticationException as error:
-            raise self._failure("the shadow pod's sshd refused this session's key") from error
+            raise self._failure(_REFUSED) from error
         except IncompatiblePeer as error:
             raise TunnelLost(f"what answers in the shadow pod is not our sshd: {printable(str(error))}") from error
         except (paramiko.SSHException, OSError, EOFError) as error:
@@ -119,7 +121,7 @@ class Handshake:
             what = _WRONG_HOST if wrong else f"the shadow pod's sshd did not let us in: {said}"
             raise self._failure(what) from error
         finally:
-            self._valve.end()
+            self._valve.shut()
             opening.close_transport()
 
     def _make_opening(self) -> _Opening:
@@ -142,12 +144,11 @@ class Handshake:
         return opening
 
     def _failure(self, what: str) -> KtError:
+        """A wire that ends at the same moment hides no reason: paramiko's thread may read that end before we look."""
         why = self._valve.why
-        if isinstance(why, KtError):
-            return why
-        if why is not None and what is not _WRONG_HOST:
-            return TunnelLost(f"the wire to the shadow pod was cut during the log-in: {why}")
-        return TunnelLost(what)
+        if why is None or what is _WRONG_HOST or self._was_refused:
+            return TunnelLost(what)
+        return why if isinstance(why, KtError) else TunnelLost(f"{_CUT}: {why}")
 
     def _look(self, packet: bytes) -> int:
         """The type of a sealed packet. Runs in paramiko's thread, which has derived the keys by now."""
@@ -156,7 +157,9 @@ class Handshake:
             secrets = self._opening.secrets
             self._opener = Opener(secrets["D"], secrets["B"])
         (plain,) = self._opener.feed(packet)
-        return message(plain)[0]
+        kind = message(plain)[0]
+        self._was_refused = self._was_refused or kind == USERAUTH_FAILURE
+        return kind
 
     def _take_over(self, transport: Any) -> Session:
         """TRANSPORT is paramiko's, untyped because half of what is read here is not in its types."""
@@ -175,6 +178,8 @@ class Handshake:
         )
 
 
+_CUT = "the wire to the shadow pod was cut during the log-in"
+_REFUSED = "the shadow pod's sshd refused this session's key"
 _WRONG_HOST = "what answers in the shadow pod is not our sshd: its host key is another"
 
 

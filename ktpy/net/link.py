@@ -57,11 +57,14 @@ class Wire(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
-    def give_to(self, sink: Handshake | Pump) -> None:
+    def give_to(self, sink: Handshake) -> None:
+        """What came already, the wire's end included, comes to SINK now."""
         self.sink = sink
         early, self._early = self._early, bytearray()
         if early:
-            self.data_received(early)
+            sink.feed(early)
+        if self.ended.done():
+            sink.lost(self.ended.result() or _hung_up())
 
     def data_received(self, data: bytes | bytearray | memoryview) -> None:
         if isinstance(self.sink, Pump):
@@ -85,13 +88,17 @@ class Wire(asyncio.Protocol):
         if isinstance(self.sink, Pump):
             self.sink.stop(lost(why))
         elif self.sink is not None:
-            self.sink.lost(why or ConnectionResetError("closed by the other side"))
+            self.sink.lost(why or _hung_up())
+
+
+def _hung_up() -> ConnectionResetError:
+    return ConnectionResetError("closed by the other side")
 
 
 def lost(why: Exception | None) -> TunnelLost:
     if isinstance(why, TunnelLost):
         return why
-    return TunnelLost(f"the wire to the shadow pod was cut: {why or 'closed by the other side'}")
+    return TunnelLost(f"the wire to the shadow pod was cut: {why or _hung_up()}")
 
 
 async def connect(
@@ -139,8 +146,6 @@ async def dialled(dial: Dial, timeout: float) -> Wire:
 async def _log_in(wire: Wire, handshake: Handshake, timeout: float) -> Session:
     """Log in without blocking the loop."""
     wire.give_to(handshake)
-    if wire.ended.done():
-        handshake.lost(wire.ended.result())
     work = asyncio.get_running_loop().run_in_executor(None, handshake.run)
     try:
         async with asyncio.timeout(timeout):
@@ -148,7 +153,7 @@ async def _log_in(wire: Wire, handshake: Handshake, timeout: float) -> Session:
     except TimeoutError:
         raise TunnelLost(f"the shadow pod's sshd did not let us in within {timeout:.0f} s") from None
     finally:
-        handshake.lost(None)
+        handshake.stop()
         if not work.done():
             await asyncio.wait([work])
             work.exception()

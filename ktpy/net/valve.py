@@ -74,6 +74,7 @@ class Valve:
         self._unit = b""
         self._timeout: float | None = None
         self._closed = False  # paramiko reads this name
+        self._lost: BaseException | None = None
         self._why: BaseException | None = None
         self._is_done = False
         self._out_sealed = False
@@ -86,10 +87,15 @@ class Valve:
             self._cutter.feed(data)
             self._changed.notify_all()
 
-    def end(self, why: BaseException | None = None) -> None:
-        """The wire is gone, or nobody waits any more."""
+    def lost(self, why: BaseException) -> None:
+        """The wire is gone. What came before is still read: the server's last words may be the reason for it."""
         with self._changed:
-            self._why = self._why or why
+            self._lost = self._lost or why
+            self._changed.notify_all()
+
+    def shut(self) -> None:
+        """Nothing passes any more: the session has been taken over, or nobody waits for it."""
+        with self._changed:
             self._closed = True
             self._changed.notify_all()
 
@@ -100,7 +106,7 @@ class Valve:
 
     @property
     def why(self) -> BaseException | None:
-        """What ended the wire, when the wire ended first."""
+        """What ended the wire, once the library has met that end: before, whatever it says is its own."""
         return self._why
 
     # the SSH library's side
@@ -123,25 +129,29 @@ class Valve:
             # The library sends packet by packet; the version line begins with S, which is no packet of ours.
             elif not data.startswith(b"SSH-"):
                 self._out_sealed = data[5] == NEWKEYS
-        self._send(bytes(data))
+            is_lost = self._lost is not None  # an error here would keep the library from reading on to the reason
+        if not is_lost:
+            self._send(bytes(data))
         return len(data)
 
     def close(self) -> None:
-        self.end()
-
-    def shut(self) -> None:
-        """Nothing passes any more: the session has been taken over."""
-        self.end()
+        self.shut()
 
     def _next_unit(self) -> bytes:
         with self._changed:
             unit = self._cut()
-            if not unit and not self._closed:
+            if not unit and not self._has_ended():
                 self._changed.wait(self._timeout)
                 unit = self._cut()
-            if unit or self._closed:
+            if unit:
                 return unit
+            if self._has_ended():
+                self._why = self._why or self._lost
+                return b""
         raise TimeoutError
+
+    def _has_ended(self) -> bool:
+        return self._closed or self._lost is not None
 
     def _cut(self) -> bytes:
         if self._is_done or self._closed:

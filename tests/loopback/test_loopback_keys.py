@@ -11,7 +11,9 @@ from dataclasses import replace
 import pytest
 
 from ktpy.errors import TunnelLost
+from ktpy.net.handshake import Handshake
 from ktpy.net.keys import SessionKeys
+from ktpy.net.messages import USERAUTH_FAILURE
 from ktpy.net.tunnel import Limits, Tunnel
 from tests.loopback.apps import call, digest, echo, expected, send, serving
 from tests.loopback.conftest import Pod
@@ -73,6 +75,29 @@ def test_another_client_key_is_refused(pod: Pod) -> None:
     stranger = replace(SessionKeys.make(), host_public=pod.keys.host_public)
     with pytest.raises(TunnelLost, match="refused this session's key"), pod.tunnel(1, keys=stranger):
         pass
+
+
+def test_a_refusal_is_said_even_when_the_wire_ends_right_behind_it(pod: Pod) -> None:
+    class Cut(Handshake):
+        def _look(self, packet: bytes) -> int:
+            kind = super()._look(packet)
+            if kind == USERAUTH_FAILURE:
+                self.lost(ConnectionResetError("closed by the other side"))
+            return kind
+
+    def read() -> None:
+        while data := wire.recv(65536):
+            handshake.feed(data)
+
+    stranger = replace(SessionKeys.make(), host_public=pod.keys.host_public)
+    with call(pod.sshd.port) as wire:
+        handshake = Cut(stranger, wire.sendall, user=pod.sshd.user, timeout=10)
+        reading = threading.Thread(target=read)
+        reading.start()
+        with pytest.raises(TunnelLost, match="refused this session's key"):
+            handshake.run()
+        wire.shutdown(socket.SHUT_RDWR)
+        reading.join()
 
 
 def test_a_port_that_the_key_may_not_listen_on_is_named(pod: Pod) -> None:

@@ -7,8 +7,10 @@ import paramiko
 import pytest
 import sshtunnel
 
+from ktpy.errors import TunnelLost
 from ktpy.net import handshake
 from ktpy.net.keys import SessionKeys
+from ktpy.net.messages import KEXINIT, text
 
 PLACES = {
     "sshtunnel.SSHTunnelForwarder": sshtunnel.SSHTunnelForwarder,
@@ -69,3 +71,28 @@ def test_what_the_other_side_says_is_logged_without_its_control_characters(caplo
     with caplog.at_level(logging.DEBUG):
         logging.getLogger("ktpy.net.ssh").info("Disconnect (code %d): %s", 2, "\x1b[2J")
     assert caplog.messages == ["Disconnect (code 2): ?[2J"]
+
+
+def _offer(cipher: str) -> bytes:
+    """A whole packet, RFC 4253 §6 and §7.1: length, padding, type, cookie, ten lists of names, zeros."""
+    lists = ["ecdh-sha2-nistp256", "ssh-ed25519", cipher, cipher, *["hmac-sha2-256"] * 2, *["none"] * 2, "", ""]
+    payload = bytes([KEXINIT]) + bytes(16) + b"".join(text(names) for names in lists) + bytes(5)
+    padding = 8 - (5 + len(payload)) % 8 + 8
+    return (1 + len(payload) + padding).to_bytes(4, "big") + bytes([padding]) + payload + bytes(padding)
+
+
+def test_why_the_server_hung_up_is_said_and_not_that_it_did() -> None:
+    """sshd closes as soon as it has read our offer; its own may be unread by then."""
+    opening = handshake.Handshake(SessionKeys.make(), lambda _: None, timeout=5)
+    opening.feed(b"SSH-2.0-x\r\n" + _offer("chacha20-poly1305@openssh.com"))
+    opening.lost(ConnectionResetError("closed by the other side"))
+    with pytest.raises(TunnelLost, match="cipher"):
+        opening.run()
+
+
+def test_a_server_that_hangs_up_for_no_reason_has_cut_the_wire() -> None:
+    opening = handshake.Handshake(SessionKeys.make(), lambda _: None, timeout=5)
+    opening.feed(b"SSH-2.0-x\r\n" + _offer("aes256-gcm@openssh.com")[:-1])
+    opening.lost(ConnectionResetError("closed by the other side"))
+    with pytest.raises(TunnelLost, match="cut during the log-in: closed by the other side"):
+        opening.run()

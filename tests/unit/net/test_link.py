@@ -45,6 +45,18 @@ def test_an_end_is_told_to_whoever_has_the_wire() -> None:
     asyncio.run(main())
 
 
+def test_an_end_before_anybody_listened_is_told_behind_what_came() -> None:
+    async def main() -> None:
+        wire, sink = Wire(), Sink()
+        wire.data_received(b"SSH-")
+        wire.connection_lost(None)
+        wire.give_to(sink)  # type: ignore[arg-type]
+        assert sink.got == b"SSH-"
+        assert "closed by the other side" in str(sink.why)
+
+    asyncio.run(main())
+
+
 def test_a_reason_is_kept_and_a_foreign_one_translated() -> None:
     ours = TunnelLost("the port-forward ended")
     assert lost(ours) is ours

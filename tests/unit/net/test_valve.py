@@ -83,12 +83,35 @@ def test_sealed_packets_that_were_sent_are_counted() -> None:
 def test_a_lost_wire_is_an_end_and_keeps_its_reason() -> None:
     valve, _ = opened()
     why = OSError("cut")
-    valve.end(why)
-    valve.end(None)
+    valve.lost(why)
+    valve.lost(OSError("later"))
     assert valve.recv(1) == b""
     assert valve.why is why
+
+
+def test_what_came_before_the_wire_was_lost_is_read_first() -> None:
+    """What the server said last may be the reason for the end, however late the library gets to it."""
+    valve, sent = opened()
+    valve.feed(b"SSH-2.0-x\r\n" + KEXINIT + KEXINIT[:5])
+    valve.lost(OSError("cut"))
+    assert valve.recv(100) == b"SSH-2.0-x\r\n"
+    assert valve.send(b"SSH-2.0-me\r\n") == 12
+    assert valve.recv(100) == KEXINIT
+    assert valve.why is None
+    assert valve.recv(100) == b""
+    assert isinstance(valve.why, OSError)
+    assert sent == []
+
+
+def test_behind_a_shut_valve_nothing_more_is_read_or_sent() -> None:
+    valve, sent = opened()
+    valve.feed(b"SSH-2.0-x\r\n")
+    valve.shut()
+    assert valve.recv(100) == b""
+    assert valve.why is None
     with pytest.raises(ConnectionResetError):
         valve.send(b"x")
+    assert sent == []
 
 
 def test_nonsense_is_an_end_with_a_reason() -> None:
