@@ -85,7 +85,7 @@ class Sshd:
                 stdin=subprocess.DEVNULL,
                 **AS_USER,
             )
-        end = time.monotonic() + 5
+        end = time.monotonic() + 20
         while not self._answers():
             assert time.monotonic() < end, self.log()
             assert self.process.poll() is None, self.log()

@@ -24,7 +24,7 @@ with Tunnel(
     on_state=lambda state: print(state.kind, flush=True),
     bind="127.0.0.1",
     user=user,
-    limits=Limits(keepalive=0.3),
+    limits=Limits(keepalive=0.3, misses=10),  # 3 s: shorter than the stop, longer than a busy machine's pauses
     timeouts=Timeouts(give_up=35.0),
 ):
     sys.stdin.readline()

@@ -232,8 +232,8 @@ def test_a_server_that_falls_silent(loop: Loop, kubelet: Kubelet) -> None:
 
 def test_pings_keep_it_alive(loop: Loop, kubelet: Kubelet) -> None:
     async def main() -> None:
-        stream, caller = await dial(at(kubelet), "dev", "shadow", 2222, Caller, timeout=5, ping=0.05)
-        done, _ = await asyncio.wait([caller.ended], timeout=0.6)
+        stream, caller = await dial(at(kubelet), "dev", "shadow", 2222, Caller, timeout=5, ping=0.3)
+        done, _ = await asyncio.wait([caller.ended], timeout=1.5)  # without an answer it is dead after 0.9 s
         assert not done
         stream.abort()
         await caller.ended

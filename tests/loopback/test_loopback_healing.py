@@ -22,7 +22,8 @@ from tests.loopback.apps import call, echo, expected, send, serving, sink, until
 from tests.loopback.conftest import Pod
 from tests.loopback.wires import Middle, Wires
 
-QUICK = Limits(keepalive=0.2, misses=3)
+# Dead after 1.5 s: a busy machine may keep sshd from answering for some tenths of that.
+QUICK = Limits(keepalive=0.3, misses=5)
 
 
 def answers_everywhere(pod: Pod, tunnel: Tunnel) -> bool:
@@ -89,19 +90,21 @@ def test_a_wire_that_falls_silent_is_noticed_by_the_keep_alive(pod: Pod) -> None
 
 
 def test_ports_that_a_dead_session_holds_are_freed(pod: Pod) -> None:
-    """The network loses the laptop without a word: sshd keeps the old session, and its ports, for 45 s."""
+    """The network loses the laptop without a word: sshd keeps the old session, and its ports, for 45 s.
+
+    healed() waits for less than that.
+    """
     with Middle(pod.sshd.port) as middle:
         wires = Wires(lambda: middle.port)
         with pod.answered_by(echo, limits=QUICK, dial=wires) as tunnel:
             middle.freeze()
-            started = time.monotonic()
             assert healed(tunnel)
-            assert time.monotonic() - started < 5
             assert answers_everywhere(pod, tunnel)
 
 
 def test_short_silence_keeps_the_wire(pod: Pod) -> None:
-    with pod.answered_by(echo, limits=Limits(keepalive=0.3, misses=3)) as tunnel:
+    """Of more than one question; the limit itself is Pulse's own test."""
+    with pod.answered_by(echo, limits=Limits(keepalive=0.3, misses=10)) as tunnel:
         with call(pod.ports[0]) as caller:
             caller.sendall(b"before")
             assert caller.recv(10) == b"before"
@@ -129,8 +132,10 @@ def test_a_pod_that_is_gone_is_said_and_its_successor_found_by_a_kick(pod: Pod) 
 
 def test_a_kick_moves_a_healthy_tunnel(pod: Pod) -> None:
     with pod.answered_by(echo) as tunnel:
+        pod.wires.error = OSError("not yet")  # or it may be up again before the next line
         tunnel.kick()
         assert tunnel.state.kind == "healing"
+        pod.wires.error = None
         assert healed(tunnel)
         assert answers_everywhere(pod, tunnel)
     assert pod.wires.count == 2
@@ -160,7 +165,7 @@ def test_leaving_while_healing_is_quick(pod: Pod) -> None:
         pod.sshd.kill()
         assert until(lambda: tunnel.state.kind == "healing")
         started = time.monotonic()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5  # it waits for no attempt, nor its time limit of 10 s
 
 
 def test_a_laptop_that_was_suspended_heals(pod: Pod, tmp_path: Path) -> None:
@@ -190,7 +195,7 @@ def test_a_laptop_that_was_suspended_heals(pod: Pod, tmp_path: Path) -> None:
             os.kill(child.pid, signal.SIGCONT)
             said = iter(child.stdout.readline, "up\n")
             assert set(said) <= {"healing\n"}
-            assert _answers(pod.ports[0])
+            assert until(lambda: _answers(pod.ports[0]))
             child.communicate("end\n", timeout=10)
 
 

@@ -81,5 +81,5 @@ def test_what_is_no_sshd_is_refused_in_time(pod: Pod, handle: Callable[[socket.s
         pod.tunnel(1, dial=Wires(lambda: port), timeouts=SHORT),
     ):
         pass
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 10  # SHORT is in force: the usual log-in has 15 s
     assert raised.value.what.isprintable()
