@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
-from collections.abc import Callable
 
 
 def listens(host: str, port: int, timeout: float) -> bool:
@@ -14,12 +12,3 @@ def listens(host: str, port: int, timeout: float) -> bool:
             return True
     except OSError:
         return False
-
-
-def wait_listens(host: str, port: int, timeout: float, *, wait: Callable[[float], bool], every: float = 0.1) -> bool:
-    """listens(), asked again until it does, TIMEOUT passes, or WAIT(seconds) says that the run is to end."""
-    end = time.monotonic() + timeout
-    while not listens(host, port, min(1.0, timeout)):
-        if time.monotonic() + every > end or wait(every):
-            return False
-    return True
