@@ -207,9 +207,10 @@ def linked(kt: Kt, session: Session, routes: Sequence[Route], *, base: str, wear
         shadow.wait_until_running(kt.settings.timeout)
         kt.tell(Step("shadow pod", f"pod/{shadow.name} runs", time.monotonic() - started))
         started = time.monotonic()
-        with _entered(kt, way) as tunnel:
+        with _entered(session, way) as tunnel:
             link = Link(session, shadow, tunnel)
-            link.probe(routes)
+            with _blamed(session):
+                link.probe(routes)
             kt.stop.check()
             kt.tell(Step("tunnel", "probed end to end", time.monotonic() - started))
             workers.start("shadow", lambda: shadow.keep(tunnel.kick))
@@ -217,16 +218,28 @@ def linked(kt: Kt, session: Session, routes: Sequence[Route], *, base: str, wear
 
 
 @contextlib.contextmanager
-def _entered(kt: Kt, way: SshTunnel) -> Iterator[SshTunnel]:
+def _entered(session: Session, way: SshTunnel) -> Iterator[SshTunnel]:
     """WAY once it is up; Ctrl-C ends the waiting."""
-    kt.stop.on_ask(way.abandon)
+    session.kt.stop.on_ask(way.abandon)
     with contextlib.ExitStack() as stack:
-        try:
+        with _blamed(session):
             tunnel = stack.enter_context(way)
-        except TunnelLost:
-            kt.stop.check()
-            raise
         yield tunnel
+
+
+@contextlib.contextmanager
+def _blamed(session: Session) -> Iterator[None]:
+    """The pod may go, or the waiting end, because somebody asked for it: then that is the reason, and not the tunnel.
+
+    Errors: Interrupted, Taken with the name of whoever ended this session, or the tunnel's own.
+    """
+    try:
+        yield
+    except (NotFound, TunnelLost):
+        session.kt.stop.check()
+        with contextlib.suppress(Unreachable):
+            session.renew()
+        raise
 
 
 def _tunnel(kt: Kt, shadow: Shadow, keys: SessionKeys, routes: Sequence[Route]) -> SshTunnel:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ktpy.errors import Forbidden, Interrupted, KtError, NotFound, Taken, Unreachable
+from ktpy.errors import Forbidden, Interrupted, KtError, NotFound, Taken, TunnelLost, Unreachable
 from ktpy.model import names
 from ktpy.model.events import FirstRequest, Note, Step, Tunnel, Waiting
 from ktpy.model.ports import PodPort, Route, ServicePort
@@ -20,7 +20,7 @@ from ktpy.stop import Stop
 from tests.fakes import api as kubelets
 from tests.fakes import things
 from tests.fakes.api import FakeApi
-from tests.fakes.run import Person, person, still
+from tests.fakes.run import FakeTunnel, Person, person, still
 
 SHOP = Ref("Service", "shop", "team")
 ROUTES = (
@@ -177,6 +177,35 @@ def test_a_pod_deleted_by_whoever_ended_the_session_is_not_replaced(api: FakeApi
         assert api.names("Pod") == []
 
     assert isinstance(ana.kt.stop.error, Taken)
+
+
+@pytest.mark.parametrize("step", ["__enter__", "probe"])
+@pytest.mark.parametrize("error", [NotFound("pod/shop-kt: terminating."), TunnelLost("no answer")])
+def test_whoever_ends_the_session_while_the_tunnel_is_made_is_named(
+    api: FakeApi, ana: Person, monkeypatch: pytest.MonkeyPatch, step: str, error: KtError
+) -> None:
+    def ended(*_: object, **__: object) -> None:
+        (lease,) = api.names("Lease")
+        api.edit("Lease", lease, lambda now: now["metadata"]["annotations"].update({names.ENDED_BY: "bob"}))
+        raise error
+
+    monkeypatch.setattr(FakeTunnel, step, ended)
+    with pytest.raises(Taken, match="ended by bob"), link_of(ana):
+        pytest.fail("it was ended")
+
+
+@pytest.mark.parametrize("answer", [None, Unreachable("no answer")])
+def test_a_tunnel_that_fails_by_itself_says_why(
+    ana: Person, monkeypatch: pytest.MonkeyPatch, answer: KtError | None
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        if answer:
+            ana.wire.fail_at(len(ana.wire.calls) + 1, answer)
+        raise TunnelLost("the host key is another")
+
+    monkeypatch.setattr(FakeTunnel, "probe", fails)
+    with pytest.raises(TunnelLost, match="another"), link_of(ana):
+        pytest.fail("there is no tunnel")
 
 
 def test_the_way_to_a_pod_that_does_not_run_is_not_tried(api: FakeApi, ana: Person) -> None:
