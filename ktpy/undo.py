@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ktpy.cluster.gateway import Cluster
 from ktpy.errors import Conflict, KtError, NotFound, Taken, Unreachable
 from ktpy.model import names
-from ktpy.model.diversion import given_back, holder_of
+from ktpy.model.diversion import given_back, holder_of, marked_by, touched
 from ktpy.model.liveness import Holder, Life, holder_from, lost_holder
 from ktpy.model.names import SessionId
 from ktpy.model.ref import Object, Ref, annotations_of, labels_of, ref_of, uid_of
@@ -39,16 +39,9 @@ def put_back(cluster: Cluster, ref: Ref, session: SessionId, *, start: Object | 
 def touch(cluster: Cluster, ref: Ref, session: SessionId) -> None:
     """Move the Service's resourceVersion, so that a late write of a dead SESSION meets 409 and not its old version.
 
-    By the label alone: were we killed in between, `clean` would find it like any mark of a dead session.
+    With our marks: were we killed in between, `clean` would find them like those of any dead session.
     """
-
-    def marked(now: Object) -> Object:
-        if labels_of(now).get(names.SESSION):
-            return now
-        meta = now["metadata"]
-        return {**now, "metadata": {**meta, "labels": {**labels_of(now), names.SESSION: session}}}
-
-    cluster.change(ref, marked)
+    cluster.change(ref, lambda now: now if names.SESSION in labels_of(now) else touched(now, session))
 
 
 def was_born_ours(thing: Object, session: SessionId) -> bool:
@@ -113,8 +106,12 @@ class _Deeds:
 
 
 def services_of(cluster: Cluster, session: SessionId, lease: Object | None) -> Sequence[Object]:
-    """The Services that SESSION holds, and the one it was made for (whose switch may still be on its way)."""
-    found = {s["metadata"]["name"]: s for s in cluster.find("Service", labels={names.SESSION: session})}
+    """The Services that SESSION holds, and the one it was made for (whose switch may still be on its way).
+
+    A copy of one, label and note and all, is its owner's alone.
+    """
+    labelled = cluster.find("Service", labels={names.SESSION: session})
+    found = {s["metadata"]["name"]: s for s in labelled if marked_by(s) == session}
     target = annotations_of(lease).get(names.TARGET, "") if lease else ""
     name = target.partition("/")[2]
     if name and name not in found:
@@ -185,15 +182,20 @@ def forget_us(cluster: Cluster, service: Object | None) -> None:
 def sessions(cluster: Cluster) -> list[Holder]:
     """Every session that has a Lease here, and those that left only a mark on a Service."""
     leases = cluster.find("Lease", labels={names.ROLE: names.ROLE_SESSION})
-    found = {holder.session: holder for holder in (holder_from(lease, cluster.now()) for lease in leases)}
-    marked = [*cluster.find("Service", labels={names.SESSION: None})]
-    shadows = cluster.find("Pod", labels={names.ROLE: names.ROLE_SHADOW, names.SESSION: None})
-    marked += [pod for pod in shadows if not pod["metadata"].get("deletionTimestamp")]
-    for thing in marked:
-        session = SessionId(labels_of(thing)[names.SESSION])
-        if session not in found and (thing["kind"] == "Service" or was_born_ours(thing, session)):
-            found[session] = lost_holder(session)
+    holders = [holder_from(lease, cluster.now()) for lease in leases if is_a_sessions(lease)]
+    found = {holder.session: holder for holder in holders}
+    left = {marked_by(service) for service in cluster.find("Service", labels={names.SESSION: None})}
+    for pod in cluster.find("Pod", labels={names.ROLE: names.ROLE_SHADOW, names.SESSION: None}):
+        session = SessionId(labels_of(pod)[names.SESSION])
+        if was_born_ours(pod, session) and not pod["metadata"].get("deletionTimestamp"):
+            left.add(session)
+    found |= {session: lost_holder(session) for session in left if session and session not in found}
     return sorted(found.values(), key=lambda holder: holder.session)
+
+
+def is_a_sessions(lease: Object) -> bool:
+    """Whether LEASE is the one that its label names, and no copy of it."""
+    return bool(lease["metadata"]["name"] == names.lease_name(labels_of(lease).get(names.SESSION, "")))
 
 
 def holder_named(cluster: Cluster, session: SessionId) -> Holder:

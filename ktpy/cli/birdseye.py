@@ -15,6 +15,7 @@ from ktpy.cli.base import Command
 @click.pass_context
 def command(ctx: click.Context, /, only_taken: bool, sort_by: str) -> None:
     """Who holds what in this namespace, since when, alive or not."""
+    from ktpy.upkeep import clean
     from ktpy.upkeep.birdseye import birdseye
 
     kt = ctx.obj.kt("birdseye")
@@ -25,6 +26,8 @@ def command(ctx: click.Context, /, only_taken: bool, sort_by: str) -> None:
     if not ctx.obj.say.as_json:
         for row in shown:
             row["for"], row["seen"] = _ago(row.pop("for_seconds")), _ago(row.pop("seen_seconds"))
+    for line in clean.strangers(kt):
+        ctx.obj.say.words(line)
     ctx.obj.say.rows(shown, empty=f"Namespace {kt.cluster.namespace} has no Services.")
 
 

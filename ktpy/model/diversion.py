@@ -53,10 +53,18 @@ def selector_of(service: Object) -> dict[str, str]:
 
 def is_stale(thing: Object, note: Note) -> bool:
     """A note of another object, or copied without its label, or whose values are all gone, restores nothing."""
-    if note.uid != uid_of(thing) or labels_of(thing).get(SESSION) != note.session:
+    if marked_by(thing) != note.session:
         return True
     now = selector_of(thing)
     return not any(now.get(key) == value for key, value in note.set.items())
+
+
+def marked_by(thing: Object) -> SessionId | None:
+    """The session that wrote its marks on this very THING; None for a label or a note that came by copy."""
+    note = note_of(thing)
+    if note is None or note.uid != uid_of(thing) or labels_of(thing).get(SESSION) != note.session:
+        return None
+    return note.session
 
 
 def holder_of(service: Object) -> SessionId | None:
@@ -78,11 +86,20 @@ def diverted(service: Object, session: SessionId, value: str) -> Object:
     """
     was = selector_of(service)
     set_ = dict.fromkeys(was, value)
-    new = copy.deepcopy(service)
-    meta = new["metadata"]
+    new = _marked(service, Note(session, uid_of(service), was, set_))
     new["spec"]["selector"] = set_
-    meta["labels"] = {**labels_of(service), SESSION: session}
-    meta["annotations"] = {**annotations_of(service), NOTE: Note(session, uid_of(service), was, set_).text()}
+    return new
+
+
+def touched(service: Object, session: SessionId) -> Object:
+    """SERVICE with SESSION's marks and nothing to restore: a write that only moves its version."""
+    return _marked(service, Note(session, uid_of(service), {}, {}))
+
+
+def _marked(thing: Object, note: Note) -> Object:
+    new = copy.deepcopy(thing)
+    new["metadata"]["labels"] = {**labels_of(thing), SESSION: note.session}
+    new["metadata"]["annotations"] = {**annotations_of(thing), NOTE: note.text()}
     return new
 
 

@@ -85,7 +85,7 @@ def must_be_free(kt: Kt, service: Object, *, take_over: bool) -> None:
 def others_here(kt: Kt) -> Sequence[Holder]:
     """The living sessions in the namespace."""
     leases = kt.cluster.find("Lease", labels={names.ROLE: names.ROLE_SESSION})
-    holders = [holder_from(lease, kt.cluster.now()) for lease in leases]
+    holders = [holder_from(lease, kt.cluster.now()) for lease in leases if undo.is_a_sessions(lease)]
     return [holder for holder in holders if holder.life is Life.ALIVE]
 
 

@@ -8,8 +8,9 @@ from ktpy import undo
 from ktpy.errors import KtError, Taken
 from ktpy.kt import Kt
 from ktpy.model import ktctl, names
+from ktpy.model.diversion import marked_by
 from ktpy.model.liveness import Holder
-from ktpy.model.ref import Object, labels_of, ref_of
+from ktpy.model.ref import Object, annotations_of, labels_of, ref_of
 from ktpy.undo import Report
 from ktpy.upkeep import ktctl_left
 from ktpy.upkeep.recover import Result
@@ -46,10 +47,19 @@ def clean_ktctl(kt: Kt, services: Sequence[Object]) -> list[Result]:
 
 
 def strangers(kt: Kt) -> list[str]:
-    """Pods that wear our role but were not born ours: copies, which are left alone and reported."""
-    pods = kt.cluster.find("Pod", labels={names.ROLE: None})
-    return [
-        f"{ref_of(pod)} wears {names.ROLE} but is not ktpy's: left alone"
-        for pod in pods
-        if not undo.was_born_ours(pod, names.SessionId(labels_of(pod).get(names.SESSION, "")))
-    ]
+    """What wears our marks by copy, a sentence each: it is left alone. Marks of ours name their own object."""
+    pods = [pod for pod in kt.cluster.find("Pod", labels={names.ROLE: None}) if not _is_born_ours(pod)]
+    services = [service for service in kt.cluster.find("Service") if marked_by(service) is None]
+    worn = [(pod, names.ROLE) for pod in pods]
+    worn += [(service, mark) for service in services if (mark := _mark_on(service))]
+    return [f"{ref_of(thing)} wears {mark} but is not ktpy's: left alone" for thing, mark in worn]
+
+
+def _is_born_ours(pod: Object) -> bool:
+    return undo.was_born_ours(pod, names.SessionId(labels_of(pod).get(names.SESSION, "")))
+
+
+def _mark_on(service: Object) -> str:
+    if names.SESSION in labels_of(service):
+        return names.SESSION
+    return names.NOTE if names.NOTE in annotations_of(service) else ""

@@ -9,10 +9,10 @@ from ktpy import undo
 from ktpy.errors import KtError, NotFound, Taken
 from ktpy.kt import Kt
 from ktpy.model import ktctl
-from ktpy.model.diversion import note_of
+from ktpy.model.diversion import marked_by
 from ktpy.model.liveness import Holder
-from ktpy.model.names import DEAD_SECONDS, SESSION
-from ktpy.model.ref import Object, labels_of, ref_of
+from ktpy.model.names import DEAD_SECONDS
+from ktpy.model.ref import Object, ref_of
 from ktpy.undo import Report
 from ktpy.upkeep import ktctl_left
 
@@ -49,10 +49,9 @@ def _service(kt: Kt, name: str) -> Object:
 
 
 def _is_for(holder: Holder, service: str, thing: Object | None) -> bool:
-    """By what its Lease says, and by the marks on the Service itself."""
-    note = note_of(thing) if thing else None
-    marks = {labels_of(thing).get(SESSION) if thing else None, note.session if note else None}
-    return holder.target == f"service/{service}" or holder.session in marks
+    """By what its Lease says, or by the marks on the Service itself."""
+    marked = marked_by(thing) if thing else None
+    return holder.target == f"service/{service}" or holder.session == marked
 
 
 def _may_end(kt: Kt, holder: Holder, service: str | None, force: bool, ask: Callable[[str], bool]) -> bool:

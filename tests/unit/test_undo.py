@@ -12,7 +12,7 @@ from ktpy.model.liveness import Life, rfc3339
 from ktpy.model.manifests import Identity
 from ktpy.model.names import SessionId
 from ktpy.model.ports import PodPort
-from ktpy.model.ref import Object, labels_of
+from ktpy.model.ref import Object, annotations_of, labels_of
 from ktpy.model.shape import PodShape
 from tests.fakes import things
 from tests.fakes.api import FakeApi
@@ -83,6 +83,53 @@ def test_nothing_of_others_goes(api: FakeApi) -> None:
     assert service(api, "cart") == before
     assert api.names("Lease") == ["ktpy-bob-2"]
     assert api.names("Pod") == ["cart-kt-exchange-2"]
+
+
+def copied(api: FakeApi, *, name: str = "shop-copy") -> Object:
+    """The Service as `kubectl get -o yaml`, cleaned and applied, makes it again: marks and all."""
+    source = service(api)
+    meta = {field: dict(source["metadata"][field]) for field in ("labels", "annotations")}
+    return api.put({**source, "metadata": {"name": name, "namespace": "team", **meta}})
+
+
+def test_a_copy_of_a_diverted_service_is_not_touched_and_not_taken_for_a_session(api: FakeApi) -> None:
+    ana = held(api)
+    copy = copied(api)
+    labelled = api.put({**things.service("labelled"), "metadata": {"name": "labelled", "labels": labels_of(copy)}})
+
+    undo.give_back(ana.cluster, ANA)
+
+    assert (service(api, "shop-copy"), service(api, "labelled")) == (copy, labelled)
+    assert selector_of(service(api)) == things.SELECTOR
+    assert undo.sessions(person(api).cluster) == []
+
+
+def test_a_copy_of_a_lease_is_no_session(api: FakeApi) -> None:
+    held(api)
+    lease = api.read("Lease", "ktpy-ana-1")
+    assert lease is not None
+    api.put({**lease, "metadata": {"name": "copy", "namespace": "team", "labels": labels_of(lease)}})
+    api.remove("Lease", "ktpy-ana-1", orphan=True)
+
+    (holder,) = undo.sessions(person(api).cluster)
+
+    assert (holder.session, holder.life) == (ANA, Life.ENDED)
+
+
+def test_a_give_back_that_was_killed_in_the_middle_of_touching_is_found_without_a_lease(api: FakeApi) -> None:
+    ana = held(api)
+    undo.put_back(ana.cluster, ana.cluster.ref("Service", "shop"), ANA)
+    before = labels_of(service(api))
+    undo.touch(ana.cluster, ana.cluster.ref("Service", "shop"), ANA)
+    api.remove("Lease", "ktpy-ana-1")
+    bob = person(api, "bob")
+
+    (holder,) = undo.sessions(bob.cluster)
+    undo.end(bob.cluster, holder, "bob")
+
+    assert labels_of(service(api)) == before
+    assert names.NOTE not in annotations_of(service(api))
+    assert undo.sessions(bob.cluster) == []
 
 
 def test_a_service_that_another_session_took_meanwhile_stays_his_with_his_entry(api: FakeApi) -> None:

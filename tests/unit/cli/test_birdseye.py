@@ -7,6 +7,7 @@ import json
 import pytest
 
 from ktpy.cli.birdseye import _ago
+from ktpy.model.names import SESSION
 from tests.fakes import things
 from tests.fakes.api import FakeApi
 from tests.fakes.left import wreck_of
@@ -37,6 +38,18 @@ def test_rows_can_be_sorted_by_name(ktpy, api: FakeApi) -> None:
     assert names() == ["service/shop", "service/a"]
     assert names("--sort-by", "name") == ["service/a", "service/shop"]
     assert names("--only-taken") == ["service/shop"]
+
+
+def test_what_only_wears_our_label_is_named_beside_the_rows_and_is_no_row_of_its_own(ktpy, api: FakeApi) -> None:
+    wreck = wreck_of(api)
+    wreck.put({**things.service(), "metadata": {"name": "copy", "labels": {SESSION: "old-1"}}})
+
+    said = ktpy("birdseye", user=wreck)
+
+    assert "service/copy wears ktpy.io/session but is not ktpy's: left alone" in said.err
+    assert [line.split()[:2] for line in said.out.splitlines()[1:]] == [
+        ["service/shop", "exchange"], ["service/copy", "free"],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

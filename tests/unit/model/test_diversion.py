@@ -13,9 +13,11 @@ from ktpy.model.diversion import (
     holder_of,
     is_in_force,
     is_stale,
+    marked_by,
     note_of,
     per_key,
     selector_of,
+    touched,
     without_marks,
 )
 from ktpy.model.names import NOTE, SESSION, SessionId
@@ -124,6 +126,22 @@ def test_a_stale_note_restores_nothing_and_is_taken_off(make) -> None:
     assert selector_of(after) == selector_of(thing)
     assert NOTE not in annotations_of(after)
     assert SESSION not in labels_of(after)
+
+
+def test_marks_name_their_session_on_the_very_object_that_it_wrote_them_on() -> None:
+    held = diverted(shop(), ANA, "kt-1")
+    label_only = shop(labels={SESSION: ANA})
+
+    assert [marked_by(thing) for thing in (held, stale_by_values())] == [ANA, ANA]
+    assert [marked_by(thing) for thing in (stale_by_uid(), stale_by_label(), label_only, shop())] == [None] * 4
+
+
+def test_a_touch_marks_and_restores_nothing() -> None:
+    marked = touched(shop(), ANA)
+
+    assert marked_by(marked) == ANA
+    assert holder_of(marked) is None
+    assert given_back(marked, ANA) == shop()
 
 
 def test_a_diversion_is_in_force_only_while_it_is_whole() -> None:

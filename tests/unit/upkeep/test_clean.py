@@ -67,6 +67,20 @@ def test_a_clean_namespace_has_nothing_dead_and_no_strangers(api: FakeApi) -> No
     assert (clean.dead(kt, 0), clean.dead_of_ktctl(kt), clean.strangers(kt)) == ([], [], [])
 
 
+def test_services_that_only_wear_our_marks_are_strangers_and_held_ones_are_not(api: FakeApi) -> None:
+    wreck = wreck_of(api, after=1)
+    held = wreck.read("Service", "shop") or {}
+    labels, notes = (held["metadata"][field] for field in ("labels", "annotations"))
+    wreck.put({**things.service(), "metadata": {"name": "labelled", "labels": labels}})
+    wreck.put({**things.service(), "metadata": {"name": "noted", "annotations": notes}})
+    kt = person(wreck, "bob").kt
+
+    assert clean.strangers(kt) == [
+        "service/labelled wears ktpy.io/session but is not ktpy's: left alone",
+        "service/noted wears ktpy.io/undo but is not ktpy's: left alone",
+    ]
+
+
 def test_a_session_that_is_gone_by_now_does_not_keep_the_others_waiting(api: FakeApi) -> None:
     wreck = wreck_of(api)
     bob = person(wreck, "bob")

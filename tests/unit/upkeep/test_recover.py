@@ -87,6 +87,18 @@ def test_a_service_marked_by_a_session_without_lease_is_recovered(api: FakeApi) 
     assert selector(wreck) == things.SELECTOR
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_a_copy_of_a_held_service_says_nothing_about_its_session(api: FakeApi, force: bool) -> None:
+    wreck = wreck_of(api, after=1)
+    held = wreck.read("Service", "shop") or {}
+    meta = {field: held["metadata"][field] for field in ("labels", "annotations")}
+    copy = wreck.put({**held, "metadata": {"name": "copy", "namespace": "team", **meta}})
+
+    assert recover(person(wreck, "bob").kt, "copy", force=force, ask=never) == []
+    assert wreck.read("Service", "copy") == copy
+    assert wreck.read("Service", "shop") == held
+
+
 def test_a_service_that_is_not_there_is_told(api: FakeApi) -> None:
     with pytest.raises(NotFound):
         recover(person(api).kt, "none", force=False, ask=never)
