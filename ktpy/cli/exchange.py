@@ -106,7 +106,7 @@ def ready_text(namespace: str, plan: Any) -> Ready:
         namespace=namespace,
         target=str(plan.ref),
         taken=(*(f"port {route}" for route in plan.routes), wait),
-        affected="ALL requests, everyone's; connections opened before stay with the old pods until they close.",
+        affected="ALL requests, everyone's; older connections stay with the old pods until their clients reconnect.",
         try_=f"kubectl -n {namespace} port-forward service/{name} 8000:{first}, then: curl http://127.0.0.1:8000/",
         stop=f"Ctrl-C, or from anywhere: ktpy leave {name}",
         others=tuple(f"{other.owner} ({other.mode} of {other.target})" for other in plan.others),
