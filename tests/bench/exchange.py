@@ -201,7 +201,11 @@ def main() -> None:
     if chosen.only in (None, "help"):
         figures += help_figures(2 * chosen.rounds, venv)
     if chosen.only != "help":
-        with opened(Node.found(), venv, *manifests.SHOP) as space, serving(space.person("ana")) as server:
+        with (
+            Node.found() as node,
+            opened(node, venv, *manifests.SHOP) as space,
+            serving(space.person("ana")) as server,
+        ):
             person = space.person("ana")
             if chosen.only in (None, "start"):
                 figures += start_up_figures(space, person, server.port, chosen.rounds)

@@ -16,9 +16,10 @@ from tests.e2e.harness.space import Space, opened
 
 
 @pytest.fixture(scope="session")
-def node() -> Node:
+def node() -> Iterator[Node]:
     """The cluster that was asked for; a sentence where it is not up."""
-    return Node.found()
+    with Node.found() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from tests.e2e.harness.laptop import Server
 from tests.e2e.harness.node import Node
 from tests.e2e.harness.process import Ktpy
-from tests.e2e.harness.snapshot import KINDS
+from tests.e2e.harness.snapshot import objects
 from tests.e2e.harness.space import Space
 
 LISTEN = "0A"
@@ -52,7 +52,7 @@ def _decoded(text: str) -> str:
 
 
 def test_the_only_private_key_in_the_namespace_is_the_shadows_own_host_key(space: Space, session: Ktpy) -> None:
-    things = space.read("get", KINDS, "--show-managed-fields")["items"]
+    things = objects(space.node, space.name)
     found = [pair for thing in things for pair in private_keys(thing, f"{thing['kind']}/{thing['metadata']['name']}")]
 
     ((where, text),) = found

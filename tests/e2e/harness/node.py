@@ -6,10 +6,13 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.e2e.harness.direct import Direct, proxied
 
 SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "cluster"
 NOT_UP = "The test cluster is not up. Try: scripts/cluster up && scripts/images, or scripts/test e2e which does both"
@@ -22,20 +25,28 @@ class Node:
     kubectl_words: tuple[str, ...]
     kubeconfig: str
     own: bool
+    direct: Direct
 
     @classmethod
-    def found(cls) -> Node:
+    @contextmanager
+    def found(cls) -> Iterator[Node]:
         """By KTPY_TEST_CONTEXT, else the one of scripts/cluster."""
+        words, kubeconfig, own = cls._found()
+        with proxied(words) as direct:
+            yield cls(words, kubeconfig, own, direct)
+
+    @classmethod
+    def _found(cls) -> tuple[tuple[str, ...], str, bool]:
         context = os.environ.get("KTPY_TEST_CONTEXT")
         if context:
             kubectl = shutil.which("kubectl")
             if kubectl is None:
                 raise RuntimeError("KTPY_TEST_CONTEXT is set, but there is no kubectl.")
-            return cls((kubectl, "--context", context), os.environ.get("KUBECONFIG", ""), own=False)
+            return (kubectl, "--context", context), os.environ.get("KUBECONFIG", ""), False
         if subprocess.run([SCRIPT, "status"], capture_output=True).returncode:
             raise RuntimeError(NOT_UP)
         kubectl, kubeconfig = _line("path", "kubectl"), _line("kubeconfig")
-        return cls((kubectl, "--kubeconfig", kubeconfig), kubeconfig, own=True)
+        return (kubectl, "--kubeconfig", kubeconfig), kubeconfig, True
 
     def kubectl(self, *words: str, text: str | None = None, check: bool = True) -> str:
         """kubectl as administrator; TEXT on its stdin. Answers what it printed; raises with what it complained of."""

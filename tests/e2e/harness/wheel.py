@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-SOURCES = ("ktpy", "shadow-image", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("ktpy", "router-image", "shadow-image", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 METADATA = ("setup.cfg", "pyproject.toml")
 ANYBODY = 65534
 KEEP_SECONDS = 3600.0
