@@ -14,6 +14,7 @@ from ktpy.cli.app import App
 from ktpy.cli.base import COMMON, Command, take_shared
 from ktpy.errors import Usage
 from ktpy.laptop import builder, config, image_load
+from ktpy.laptop.image_secrets import secret_words
 from ktpy.laptop.image_tools import Tool, find_tool
 from ktpy.model.image import IMAGES, Image, file_name, reference
 
@@ -58,7 +59,8 @@ def build(ctx: click.Context, /, tool: str | None, prefix: str | None, platform:
     cache = builder.cache_folder(os.environ)
     found = find_tool(tool, cache)
     for image in IMAGES.values():
-        order = builder.Order(image, _reference(ctx.obj, image), tuple(_platforms(platform)), base or "")
+        extra = secret_words(builder.dockerfile(image), os.environ, Path.home())
+        order = builder.Order(image, _reference(ctx.obj, image), tuple(_platforms(platform)), base or "", extra)
         builder.build(found, order, cache=cache, say=ctx.obj.say.words)
         ctx.obj.say.data(order.reference)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,7 +31,7 @@ class Order:
     reference: str
     platforms: tuple[str, ...] = ()
     base: str = ""
-    extra: tuple[str, ...] = ()  # further words for the tool's build, e.g. volumes where pip needs a CA
+    extra: tuple[str, ...] = ()  # further words for the tool's build, e.g. secrets where pip needs a CA
 
 
 def build(tool: Tool, order: Order, *, cache: Path, say: Say) -> None:
@@ -36,14 +39,14 @@ def build(tool: Tool, order: Order, *, cache: Path, say: Say) -> None:
 
     Errors: KtError when the base can neither be had nor made, or a step of the build fails.
     """
-    context = context_folder(order.image)
-    base = _base_for(tool, order, context, cache=cache, say=say)
+    base = _base_for(tool, order, context_folder(order.image), cache=cache, say=say)
     say(f"building {order.reference} with {tool.name} on {base}")
     if len(order.platforms) > 1 and tool.name != "docker":
         # The other two add to a list that is there, and an old build's images would stay in it.
         ask((*tool.command, "rmi", "--force", order.reference), seconds=ASK_SECONDS)
-    command = build_command(tool, context, order.reference, platforms=order.platforms, base=base, extra=order.extra)
-    run(command, doing=f"Building {order.reference}", say=say, seconds=BUILD_SECONDS)
+    with whole_context(order.image) as context:
+        command = build_command(tool, context, order.reference, platforms=order.platforms, base=base, extra=order.extra)
+        run(command, doing=f"Building {order.reference}", say=say, seconds=BUILD_SECONDS)
 
 
 def save(tool: Tool, reference: str, output: Path, *, form: str = "docker-archive", say: Say) -> None:
@@ -79,6 +82,29 @@ def context_folder(image: Image) -> Path:
         if (place / "Dockerfile").is_file():
             return place
     raise FileNotFoundError(f"{image.folder} is neither installed nor in a checkout")
+
+
+@contextmanager
+def whole_context(image: Image) -> Iterator[Path]:
+    """The image's build context with its sources, which lie elsewhere once they are installed."""
+    folder = context_folder(image)
+    if all((folder / name).is_dir() for name in image.sources):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="ktpy-context-") as made:
+        shutil.copytree(folder, made, dirs_exist_ok=True)
+        for name in image.sources:
+            spec = find_spec(name)
+            if not spec or not spec.submodule_search_locations:
+                raise FileNotFoundError(f"{name} is neither installed nor in a checkout")
+            place = next(iter(spec.submodule_search_locations))
+            shutil.copytree(place, Path(made) / name, ignore=shutil.ignore_patterns("__pycache__"))
+        yield Path(made)
+
+
+def dockerfile(image: Image) -> str:
+    """The text that says how the image is made, and what it can be given for that."""
+    return (context_folder(image) / "Dockerfile").read_text()
 
 
 def build_command(

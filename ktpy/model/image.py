@@ -22,14 +22,21 @@ _PREFIX = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
 
 
 class Image(NamedTuple):
-    """NAME as in the registry; PACKAGE ships its build context, which is FOLDER in a checkout."""
+    """NAME as in the registry; PACKAGE ships its build context, which is FOLDER in a checkout.
+
+    SOURCES are packages of Python that belong into the context as well. In a checkout they lie there.
+    """
 
     name: str
     package: str
     folder: str
+    sources: tuple[str, ...] = ()
 
 
-IMAGES = {"shadow": Image("ktpy-shadow", "ktpy.shadow_image", "shadow-image")}
+IMAGES = {
+    "shadow": Image("ktpy-shadow", "ktpy.shadow_image", "shadow-image"),
+    "router": Image("ktpy-router", "ktpy.router_image", "router-image", ("ktpy_router",)),
+}
 
 
 def reference(prefix: str, name: str, version: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from ktpy.errors import KtError
 from ktpy.laptop import builder
 from ktpy.laptop.image_tools import Tool
-from ktpy.model.image import IMAGES
+from ktpy.model.image import IMAGES, Image
 
 DOCKER = Tool("docker", ("docker",))
 PODMAN = Tool("podman", ("podman",))
@@ -103,6 +103,27 @@ def test_every_image_has_a_build_context_that_names_its_base(image):
     dockerfile = builder.context_folder(image) / "Dockerfile"
 
     assert builder.default_base(dockerfile.read_text()) == "debian:trixie-slim"
+
+
+@pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES.keys())
+def test_in_a_checkout_the_context_is_the_folder_itself(image):
+    with builder.whole_context(image) as context:
+        assert context == builder.context_folder(image)
+
+
+def test_installed_sources_are_brought_into_the_context(tmp_path, monkeypatch):
+    (tmp_path / "shipped_image").mkdir()
+    (tmp_path / "shipped_image" / "Dockerfile").write_text("FROM x")
+    (tmp_path / "shipped" / "part" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "shipped" / "__init__.py").touch()
+    (tmp_path / "shipped" / "part" / "a.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with builder.whole_context(Image("x", "shipped_image", "nowhere", ("shipped",))) as context:
+        found = {path.relative_to(context).as_posix() for path in context.rglob("*")}
+
+    assert found == {"Dockerfile", "shipped", "shipped/__init__.py", "shipped/part", "shipped/part/a.py"}
+    assert not context.exists()
 
 
 def test_a_new_archive_replaces_the_old_one_only_when_it_is_whole(tmp_path):

@@ -1,0 +1,118 @@
+"""What the connections of one worker share: the table in force, upstreams, counters, and the way to the end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from ktpy_router.config import Config
+from ktpy_router.match import Chooser
+from ktpy_router.stats import PortStats, RowStats
+from ktpy_router.table import Port, Row, Table
+from ktpy_router.upstream import Upstream
+
+
+class ClientLike(Protocol):
+    """An open client connection, whatever it speaks."""
+
+    def tick(self, now: float) -> None:
+        """Once a second: end it when it is over a limit."""
+
+    def drain(self) -> None:
+        """Finish what runs, take nothing new where the protocol lets us say so, close when idle."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
+class PortState:
+    """A listening port. Connections keep a reference, and read `chooser` anew for each request."""
+
+    def __init__(self, core: Core, port: Port, chooser: Chooser, default: Upstream) -> None:
+        self.listen = port.listen
+        self.raw = port.raw
+        self.chooser = chooser
+        self.default = default
+        self.stats = PortStats()
+        self.default_stats = RowStats()
+        self._core = core
+
+    @property
+    def only_one(self) -> bool:
+        """Whether only one upstream is possible now."""
+        return self.chooser.only_one
+
+    def upstream(self, row: Row | None) -> Upstream:
+        """Where that row's traffic goes; the original for None."""
+        return self.default if row is None else self._core.upstream(row.to[self.listen], inspect=row.inspect)
+
+    def row_stats(self, row: Row | None) -> RowStats:
+        """The counters of that row, over all ports; of this port's unmatched traffic for None.
+
+        A row that a request was given a moment before it went from the table has counters that nobody reads.
+        """
+        return self.default_stats if row is None else self._core.row_stats.get(row.id) or RowStats()
+
+
+class Core:
+    """One per worker. INSPECTOR is where mitmproxy's own HTTP stack waits as a SOCKS5 proxy, for rows that ask it."""
+
+    def __init__(self, config: Config, table: Table, *, inspector: tuple[str, int] | None = None) -> None:
+        self.config = config
+        self.loop = asyncio.get_running_loop()
+        self.draining = False
+        self.now = self.loop.time()
+        """Of the last tick; read the loop's clock where a second is too coarse."""
+        self.clients: set[ClientLike] = set()
+        self.inspector = inspector
+        self.table = table
+        self.ports: dict[int, PortState] = {}
+        self.row_stats: dict[str, RowStats] = {}
+        self._upstreams: dict[tuple[str, bool], Upstream] = {}
+        for port in table.ports:
+            default = self.upstream(port.default, inspect=False)
+            self.ports[port.listen] = PortState(self, port, table.chooser(port.listen), default)
+        self.set_table(table)
+
+    def set_table(self, table: Table) -> None:
+        """From the next request of each connection on. The listening ports must be the same.
+
+        A row that has gone leaves its counters to requests that still run, and to nobody else.
+        """
+        self.table = table
+        self.row_stats = {row.id: self.row_stats.get(row.id) or RowStats() for row in table.rows}
+        for port in table.ports:
+            state = self.ports[port.listen]
+            state.raw = port.raw
+            state.default = self.upstream(port.default, inspect=False)
+            state.chooser = table.chooser(port.listen)
+        self._forget_upstreams()
+
+    def tick(self) -> None:
+        """Once a second: limits of clients and of idle upstream connections."""
+        self.now = self.loop.time()
+        for client in tuple(self.clients):
+            client.tick(self.now)
+        for upstream in self._upstreams.values():
+            for connection in tuple(upstream.idle):
+                connection.tick(self.now)
+
+    def drain(self) -> None:
+        """Tell every client to finish; whoever comes still is served, and told the same."""
+        self.draining = True
+        for client in tuple(self.clients):
+            client.drain()
+
+    def upstream(self, address: str, *, inspect: bool) -> Upstream:
+        """The one that all connections to that address share."""
+        key = (address, inspect and self.inspector is not None)
+        found = self._upstreams.get(key)
+        if found is None:
+            found = self._upstreams[key] = Upstream(address, self.config, via=self.inspector if inspect else None)
+        return found
+
+    def _forget_upstreams(self) -> None:
+        named = {(port.default, False) for port in self.table.ports}
+        named |= {(to, row.inspect and self.inspector is not None) for row in self.table.rows for to in row.to.values()}
+        for key in self._upstreams.keys() - named:
+            self._upstreams.pop(key).forget()
