@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from ktpy_router.config import Config
 from ktpy_router.match import Chooser
@@ -68,6 +69,7 @@ class Core:
         self.table = table
         self.ports: dict[int, PortState] = {}
         self.row_stats: dict[str, RowStats] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._upstreams: dict[tuple[str, bool], Upstream] = {}
         for port in table.ports:
             default = self.upstream(port.default, inspect=False)
@@ -102,6 +104,17 @@ class Core:
         self.draining = True
         for client in tuple(self.clients):
             client.drain()
+
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run it beside; it is kept from being collected, since the loop itself holds tasks by weak references."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def close(self) -> None:
+        """The worker ends: what runs beside is cancelled."""
+        for task in tuple(self._tasks):
+            task.cancel()
 
     def upstream(self, address: str, *, inspect: bool) -> Upstream:
         """The one that all connections to that address share."""

@@ -7,8 +7,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Coroutine, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from mitmproxy import ctx
 
@@ -40,7 +39,6 @@ class Life:
         self._first = first
         self._sockets = sockets
         self._core: Core | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self._why = "No original was asked yet."
         self._link = Link(settings.channel, hello=self.hello, on_message=self.heard)
 
@@ -71,13 +69,12 @@ class Life:
         loop.add_signal_handler(signal.SIGTERM, self._end_soon)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # a terminal sends it to all of us; PID 1 decides
         self._tick()
-        self._keep(self._link.stay())
-        self._keep(self._reach_originals())
+        self.core.background(self._link.stay())
+        self.core.background(self._reach_originals())
 
     def done(self) -> None:
         """mitmproxy ends."""
-        for task in self._tasks:
-            task.cancel()
+        self.core.close()
 
     # the channel
 
@@ -138,9 +135,7 @@ class Life:
     def _tick(self) -> None:
         core = self.core
         core.loop.call_later(TICK_SECONDS, self._tick)
-        core.now = core.loop.time()
-        for client in tuple(core.clients):
-            client.tick(core.now)
+        core.tick()
 
     # the end
 
@@ -153,7 +148,7 @@ class Life:
     def _end_soon(self) -> None:
         self.core.loop.remove_signal_handler(signal.SIGTERM)
         self.core.loop.add_signal_handler(signal.SIGTERM, lambda: None)
-        self._keep(self._end())
+        self.core.background(self._end())
 
     async def _end(self) -> None:
         """Nodes and clients learn late that we go: serve on for a while, accept no more, wait for the last."""
@@ -174,12 +169,6 @@ class Life:
                 client.abort()
             await asyncio.sleep(WATCH_SECONDS)
         ctx.master.shutdown()
-
-    def _keep(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = self.core.loop.create_task(coroutine)
-        if not task.done():  # it may be: an eager task runs at once
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
 
 
 async def unreachable(address: str) -> str:

@@ -48,8 +48,7 @@ class Copy:
             if self._stats.open >= MOST_AT_ONCE:
                 self._stats.errors += 1
                 return
-            _running.add(task := self._core.loop.create_task(self._deliver(self._data)))
-            task.add_done_callback(_running.discard)
+            self._core.background(self._deliver(self._data))
 
     async def _deliver(self, data: bytes) -> None:
         stats, upstream = self._stats, self._upstream
@@ -72,10 +71,6 @@ class Copy:
             stats.open -= 1
         if not answered:
             stats.errors += 1
-
-
-_running: set[asyncio.Task[None]] = set()
-"""The loop itself keeps tasks by weak references only."""
 
 
 class Drain(asyncio.Protocol):

@@ -34,7 +34,7 @@ def give(connection: UpstreamConnection, size: int) -> None:
     """Keep it among at most SIZE, or close it: when it has more to say, or its upstream is no longer in the table."""
     connection.client = None
     upstream = connection.upstream
-    if not connection.is_idle or len(upstream.idle) >= size or getattr(upstream, "forgotten", False):
+    if not connection.is_idle or len(upstream.idle) >= size or upstream.forgotten:
         connection.close()
     else:
         upstream.idle.append(connection)

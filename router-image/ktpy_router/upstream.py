@@ -44,6 +44,8 @@ class Upstream:
         self.breaker = Breaker(config.closes_to_open)
         self.idle: list[Idle] = []
         """HTTP/1 connections that wait for a request: pool.py's."""
+        self.forgotten = False
+        """No table names it any more: what still runs may end, and nothing is kept for later."""
         self._config = config
         self._probe: asyncio.Task[None] | None = None
         self._waiting: set[asyncio.Future[bool]] = set()
@@ -94,6 +96,7 @@ class Upstream:
 
     def forget(self) -> None:
         """The table no longer names it: no more probes, no idle connections. Whoever waits for it falls back."""
+        self.forgotten = True
         for connection in tuple(self.idle):
             connection.abort()
         if self._probe:

@@ -16,8 +16,6 @@ from ktpy_router.upstream import Upstream, UpstreamDown
 if TYPE_CHECKING:
     from ktpy_router.core import Core, PortState
 
-_copies: set[asyncio.Task[None]] = set()
-"""They outlive their clients; the loop itself keeps no task alive."""
 LINGER_SECONDS = 1.0
 """Between our end of a connection and its closing: what the client still sends must not reset our GOAWAY away."""
 
@@ -194,8 +192,7 @@ class H2Client(asyncio.Protocol):
 
     def copy(self, copy: Copy, row: Row) -> None:
         upstream, stats = self.port.upstream(row), self.port.row_stats(row)
-        _copies.add(task := self.core.loop.create_task(deliver(copy, row, upstream, stats)))
-        task.add_done_callback(_copies.discard)
+        self.core.background(deliver(copy, row, upstream, stats))
 
     def hang_up(self, link: Link) -> None:
         side = self._sides.pop(link, None)

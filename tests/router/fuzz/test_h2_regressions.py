@@ -12,7 +12,7 @@ pytest.importorskip("h2")
 
 from ktpy_router.h2.link import Link
 from tests.router.fuzz import h2_frames
-from tests.router.fuzz.h2_frames import DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, SETTINGS, Frame
+from tests.router.fuzz.h2_frames import DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, Frame
 from tests.router.fuzz.h2_light import Bench
 from tests.router.fuzz.wires import ANA, ORIGINAL, SteppedLoop
 
@@ -81,6 +81,24 @@ def test_a_smaller_window_is_acknowledged_when_all_upstreams_know(bench: Quiet) 
 
     bench.relay.link_received(bench.link(ORIGINAL), ACK)
     assert Frame(SETTINGS, 1, 0, b"") in bench.heard()
+
+
+def test_the_acknowledgement_of_a_smaller_window_does_not_overtake_what_was_sent_before(bench: Quiet) -> None:
+    """DATA that waited for the connection's window came after it, on a stream that had no window left by then."""
+    bench.client_says(h2_frames.PREFACE + window(200_000) + ACK + head(1))
+    link = bench.link(ORIGINAL)
+    data = bytes(Frame(DATA, 0, 1, bytes(16384)))
+    bench.relay.link_received(link, head(1, b"\x88", end=False) + 5 * data)
+    bench.heard()
+
+    bench.client_says(window(100))
+    bench.relay.link_received(link, ACK)
+    bench.client_says(bytes(Frame(WINDOW_UPDATE, 0, 0, pack(">I", 100_000))))
+
+    kinds = [(frame.kind, frame.flags) for frame in bench.heard()]
+    assert kinds.count((SETTINGS, 1)) == 1
+    assert all(kind != DATA for kind, _ in kinds[kinds.index((SETTINGS, 1)) :])
+    assert (DATA, 0) in kinds
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["first answer", "later answer"])
