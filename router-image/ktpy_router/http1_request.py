@@ -117,7 +117,9 @@ class Asking(Answering):
         """Cancelled when the client goes away."""
         config = self.core.config
         try:
-            _, up = await upstream.connect(lambda: UpstreamConnection(upstream, config))
+            _, up = await upstream.connect(
+                lambda: UpstreamConnection(upstream, config), alternative=upstream is not self.port.default
+            )
         except UpstreamDown as down:
             self.reaching = None
             self._failed(Failure.CONNECT, upstream, str(down))

@@ -16,7 +16,7 @@ from ktpy_router.channel import Link, Message, Wire
 from ktpy_router.core import Core
 from ktpy_router.resolve import resolve
 from ktpy_router.settings import Settings
-from ktpy_router.sniff import FirstBytes
+from ktpy_router.sniff import Door
 from ktpy_router.table import BadTable, Table, split
 
 log = logging.getLogger(__name__)
@@ -57,9 +57,7 @@ class Life:
         if self not in ctx.master.addons.chain:
             ctx.master.addons.add(self)
         state = core.ports[port]
-        return await core.loop.create_server(
-            lambda: FirstBytes(core, state), sock=self._sockets[port].dup(), backlog=store.BACKLOG
-        )
+        return await core.loop.create_server(Door(core, state), sock=self._sockets[port].dup(), backlog=store.BACKLOG)
 
     # mitmproxy's events
 

@@ -85,7 +85,7 @@ async def _held(row: Row, upstream: Upstream, on_word: Callable[[], None] | None
     """To a row's upstream; one that is down is given its `hold` to come back."""
     if not upstream.is_open:
         try:
-            return await upstream.connect(lambda: Early(on_word))
+            return await upstream.connect(lambda: Early(on_word), alternative=True)
         except UpstreamDown:
             if not row.hold:
                 raise

@@ -105,10 +105,10 @@ class FirstBytes(asyncio.Protocol):
 
     __slots__ = ("core", "dialled", "dialling", "held", "port", "silence", "since", "straight", "transport")
 
-    def __init__(self, core: Core, port: PortState, silence: Silence | None = None) -> None:
+    def __init__(self, core: Core, port: PortState, silence: Silence) -> None:
         self.core = core
         self.port = port
-        self.silence = silence or Silence(core, port)
+        self.silence = silence
         self.transport: asyncio.Transport | None = None
         self.held = b""
         self.since = core.now

@@ -49,23 +49,33 @@ class Upstream:
         self._config = config
         self._probe: asyncio.Task[None] | None = None
         self._waiting: set[asyncio.Future[bool]] = set()
+        self._limits: set[asyncio.Timeout] = set()
+        """Of the tries that end as soon as the breaker opens."""
 
     @property
     def is_open(self) -> bool:
         """The breaker is open: do not try, fall back at once."""
         return self.breaker.is_open
 
-    async def connect(self, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+    async def connect(self, factory: Callable[[], P], *, alternative: bool = False) -> tuple[asyncio.Transport, P]:
         """A connection with a protocol of FACTORY's.
+
+        ALTERNATIVE: the caller has another upstream, so it does not wait on when somebody else's try has failed.
 
         Errors: UpstreamDown within connect_seconds; the breaker is then open, and a probe looks for the upstream.
         """
+        limit = asyncio.timeout(self._config.connect_seconds)
+        if alternative:
+            self._limits.add(limit)
         try:
-            return await self._connect(factory)
+            return await self._connect(factory, limit)
         except UpstreamDown:
+            self._limits.discard(limit)
             self.breaker.failed_connect()
             self._look_for_it()
             raise
+        finally:
+            self._limits.discard(limit)
 
     def closed_early(self) -> None:
         """A fresh connection of ours was closed before the first byte of an answer."""
@@ -105,13 +115,12 @@ class Upstream:
         for waiting in tuple(self._waiting):
             _answer(waiting, False)
 
-    async def _connect(self, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
-        seconds = self._config.connect_seconds
+    async def _connect(self, factory: Callable[[], P], limit: asyncio.Timeout) -> tuple[asyncio.Transport, P]:
         try:
-            async with asyncio.timeout(seconds):
+            async with limit:
                 transport, protocol = await self._reach(factory)
         except TimeoutError:
-            raise UpstreamDown(f"did not accept a connection within {seconds:g} s") from None
+            raise UpstreamDown(f"did not accept a connection within {self._config.connect_seconds:g} s") from None
         except ConnectionRefusedError:
             raise UpstreamDown("refused the connection") from None
         except (OSError, ValueError) as error:
@@ -134,13 +143,20 @@ class Upstream:
         return await loop.create_connection(factory, addresses[-1], self.port)
 
     def _look_for_it(self) -> None:
+        loop = asyncio.get_running_loop()
+        for limit in self._limits:
+            if not limit.expired():
+                limit.reschedule(loop.time())
         if self._probe is None:
-            self._probe = asyncio.get_running_loop().create_task(self._until_alive())
+            self._probe = loop.create_task(self._until_alive())
 
     async def _until_alive(self) -> None:
-        """Connects now and then. No request pays for it, and a tunnel whose far end is closed does not pass."""
+        """Starts to connect each probe_seconds. No request pays for it, and no tunnel with a closed far end passes."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
         while self.breaker.is_open:
-            await asyncio.sleep(self._config.probe_seconds)
+            due = max(due + self._config.probe_seconds, loop.time())
+            await asyncio.sleep(due - loop.time())
             if await self._stays():
                 self.breaker.recovered()
         self._probe = None
@@ -150,7 +166,7 @@ class Upstream:
     async def _stays(self) -> bool:
         """Whether a new connection is neither refused nor closed at once."""
         try:
-            transport, probe = await self._connect(_Probe)
+            transport, probe = await self._connect(_Probe, asyncio.timeout(self._config.probe_seconds))
         except UpstreamDown:
             return False
         try:

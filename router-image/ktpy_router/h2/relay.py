@@ -215,7 +215,7 @@ class H2Client(asyncio.Protocol):
             return side
 
         try:
-            await link.upstream.connect(made)
+            await link.upstream.connect(made, alternative=link.upstream is not self.port.default)
         except UpstreamDown as error:
             self._sides.pop(link, None)
             if self.relay is not None and not link.gone:

@@ -58,10 +58,6 @@ def instead(relay: Connection, stream: Stream, reason: str) -> None:
     if row.strict:
         sentence = f"The upstream {upstream.name} of row {row.id} ({row.mark}) {reason}, and the row is strict."
         relay.answer(stream, 503 if upstream.is_open else 502, "upstream of a strict row down", sentence)
-    elif relay.port.default.is_open:
-        original = relay.port.default.name
-        sentence = f"The upstream {upstream.name} of row {row.id} {reason}, and the original {original} is down."
-        relay.answer(stream, 503, "upstream and original down", sentence)
     else:
         stream.stats.fallbacks += 1
         stream.mark = answer.fallback_field(row.mark)

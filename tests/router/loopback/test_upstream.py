@@ -47,6 +47,16 @@ async def server(port: int = 0, *, closes: bool = False, says: bytes = b"") -> A
                 await writer.wait_closed()
 
 
+def fill(full: socket.socket, callers: contextlib.ExitStack) -> None:
+    """Makes FULL a listener whose queue is full, so that further SYNs are swallowed."""
+    full.bind(("127.0.0.1", 0))
+    full.listen(0)
+    for _ in range(3):
+        caller = callers.enter_context(socket.socket())
+        caller.setblocking(False)
+        caller.connect_ex(full.getsockname())
+
+
 def closed_port() -> int:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
@@ -85,15 +95,30 @@ def test_a_refused_connection_opens_the_breaker_until_the_upstream_listens() -> 
 def test_a_listener_that_accepts_nothing_is_given_up_in_time() -> None:
     async def main() -> None:
         with socket.socket() as full, contextlib.ExitStack() as callers:
-            full.bind(("127.0.0.1", 0))
-            full.listen(0)
-            for _ in range(3):  # fills the queue, so that further SYNs are swallowed
-                caller = callers.enter_context(socket.socket())
-                caller.setblocking(False)
-                caller.connect_ex(full.getsockname())
+            fill(full, callers)
             down = upstream(full.getsockname()[1])
             with pytest.raises(UpstreamDown, match="did not accept a connection within 0.3 s"):
                 await down.connect(asyncio.Protocol)
+            down.forget()
+
+    run(main)
+
+
+def test_who_has_an_alternative_does_not_wait_on_after_another_one_failed() -> None:
+    async def main() -> None:
+        with socket.socket() as full, contextlib.ExitStack() as callers:
+            fill(full, callers)
+            slow = dataclasses.replace(QUICK, connect_seconds=30)
+            down = Upstream(f"127.0.0.1:{full.getsockname()[1]}", slow)
+            both = [asyncio.ensure_future(down.connect(asyncio.Protocol, alternative=one)) for one in (True, False)]
+            await asyncio.sleep(0)
+            for _ in range(slow.closes_to_open):
+                down.closed_early()
+            with pytest.raises(UpstreamDown):
+                await both[0]
+            assert not both[1].done(), "who has nowhere else to go"
+            both[1].cancel()
+            await asyncio.wait([both[1]])
             down.forget()
 
     run(main)
