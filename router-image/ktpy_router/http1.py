@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
+from typing import TYPE_CHECKING, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
@@ -23,6 +24,10 @@ from ktpy_router.match import Chooser
 from ktpy_router.table import Row
 from ktpy_router.upstream import Upstream
 
+if TYPE_CHECKING:
+    from ktpy_router.door import Door
+    from ktpy_router.sniff import FirstBytes
+
 LAST = 100
 BODY = 1000
 ONE_REQUEST = BEGUN + COMPLETE
@@ -31,12 +36,13 @@ USUAL = (ONE_REQUEST, LAST_REQUEST)
 
 
 class Http1Client(Asking):
-    """Made by FirstBytes for a connection that speaks HTTP/1. In core.clients while it lives."""
+    """In core.clients while it lives. DOOR made it for a new client, which has yet to show that it speaks HTTP/1."""
 
-    __slots__ = ("chooser", "known", "most", "needles", "parser", "seen", "target")
+    __slots__ = ("chooser", "door", "known", "most", "needles", "parser", "seen", "target")
 
-    def __init__(self, core: Core, port: PortState) -> None:
+    def __init__(self, core: Core, port: PortState, door: Door | None = None) -> None:
         super().__init__(core, port)
+        self.door = door
         self.parser = HttpRequestParser(self)
         self.seen = 0
         self.most = core.config.head_bytes
@@ -45,6 +51,15 @@ class Http1Client(Asking):
         self.known: Row | None = None
         self.target: Upstream = port.default
         """Where `known` goes."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert self.door is not None
+        self.transport = cast(asyncio.Transport, transport)
+        self.port.stats.connections += 1
+        self.port.stats.open_connections += 1
+        self.core.clients.add(self)
+        self.transport.set_write_buffer_limits(high=high_water(self.core.config))
+        self.door.silence.watch(self)
 
     def take_over(
         self,
@@ -148,8 +163,30 @@ class Http1Client(Asking):
                 self.parser = HttpRequestParser(self)
         self._long(data)
 
+    def is_silent(self) -> None:
+        """The time is over in which one who speaks first has spoken."""
+        if self.door is not None and self.door.is_silent(self.transport):
+            self._unknown(self.door, b"")
+
+    def _first(self, door: Door, data: bytes) -> None:
+        if not door.is_http1(data):
+            self._unknown(door, data)
+            return
+        self.door = None
+        self.port.stats.http1 += 1
+        self.ready = self.quick
+        self.data_received(data if data[0] > 13 else data.lstrip(b"\r\n"))
+
+    def _unknown(self, door: Door, data: bytes) -> FirstBytes:
+        self.door = None
+        self.core.clients.discard(self)
+        return door.unknown(self.transport, data)
+
     def _long(self, data: bytes) -> None:
         if self.ended_at:
+            return
+        if self.door is not None:
+            self._first(self.door, data)
             return
         self.ready = False
         if self.body is not None:
@@ -238,13 +275,13 @@ class Http1Client(Asking):
         self.end_with(400, "bad request", f"The router refuses this request: {why}.")
 
     def _learn(self, chooser: Chooser) -> None:
-        self.chooser = chooser
-        self.known = None
-        self.needles = needles(chooser)
+        self.chooser, self.known, self.needles = chooser, None, needles(chooser)
 
     # Ends.
 
     def eof_received(self) -> bool:
+        if self.door is not None:
+            return self._unknown(self.door, b"").eof_received()
         if not self.busy or self.body is not None:
             self.abandon()
             return False

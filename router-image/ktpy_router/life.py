@@ -14,9 +14,9 @@ from mitmproxy import ctx
 from ktpy_router import stats, store
 from ktpy_router.channel import Link, Message, Wire
 from ktpy_router.core import Core
+from ktpy_router.door import Door
 from ktpy_router.resolve import resolve
 from ktpy_router.settings import Settings
-from ktpy_router.sniff import Door
 from ktpy_router.table import BadTable, Table, split
 
 log = logging.getLogger(__name__)

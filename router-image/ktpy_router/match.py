@@ -124,6 +124,8 @@ class Chooser:
         self.by_name = all(needed)
         self.names: tuple[bytes, ...] = tuple(dict.fromkeys(names[0] for names in needed if names))
         self.simple = None if self.has_mirrors else _simple(self.rows)
+        self.only_one = not any(row.conditions for row in self.rows)
+        """Every request of this port goes to the same upstream."""
 
     def choose(self, request: Request) -> Row | None:
         """The first row that matches; None: the original answers."""
@@ -132,11 +134,6 @@ class Chooser:
     def mirrors(self, request: Request) -> tuple[Row, ...]:
         """The rows that get a copy."""
         return tuple(row for row, test in self._mirrors if test(request))
-
-    @property
-    def only_one(self) -> bool:
-        """Whether every request of this port goes to the same upstream."""
-        return not any(row.conditions for row in self.rows)
 
 
 def _all(row: Row) -> Callable[[Request], bool]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import array
 import asyncio
 import enum
-import fcntl
-import termios
-from collections import deque
 from typing import cast
 
 from ktpy_router.core import Core, PortState
@@ -29,8 +25,6 @@ METHODS = (
 _METHODS = frozenset(method.encode() for method in METHODS)
 _STARTS = tuple(method + b" " for method in _METHODS)
 _LONGEST = max(map(len, _STARTS))
-_DIALS_AT_ONCE = 64
-"""For silent clients of a port: less than the queue of nearly every server (128 was Linux' own limit for long)."""
 _SLOW = b"The first line of the request did not end within %g s.\n"
 
 
@@ -68,47 +62,15 @@ def decide(data: bytes) -> Kind:
     return Kind.WAIT if begins else Kind.RAW
 
 
-def unread(transport: asyncio.BaseTransport) -> bool:
-    """Whether bytes of it wait in the kernel: a busy worker then takes no client for a silent one."""
-    count = array.array("i", [0])
-    fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, count)
-    return count[0] > 0
-
-
-class Silence:
-    """New clients of one port that were not heard yet, oldest first: one timer for all, since most speak at once."""
-
-    def __init__(self, core: Core, port: PortState) -> None:
-        self._core = core
-        self._port = port
-        self._waiting: deque[tuple[float, FirstBytes]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
-        self.dials = asyncio.Semaphore(_DIALS_AT_ONCE)
-
-    def watch(self, client: FirstBytes) -> None:
-        config = self._core.config
-        seconds = config.eager_seconds if self._port.only_one else config.sniff_seconds
-        self._waiting.append((self._core.loop.time() + seconds, client))
-        if self._timer is None:
-            self._timer = self._core.loop.call_later(seconds, self._look)
-
-    def _look(self) -> None:
-        waiting = self._waiting
-        now = self._core.loop.time() + 0.001  # the timer's own grain
-        while waiting and waiting[0][0] <= now:
-            waiting.popleft()[1].is_silent()
-        self._timer = self._core.loop.call_later(waiting[0][0] - now, self._look) if waiting else None
-
-
 class FirstBytes(asyncio.Protocol):
-    """A new client, until it is known what it speaks. A Door makes them, and gives all of a port one timer."""
+    """A client of which more must be heard before it is known what it speaks, or who speaks first."""
 
-    __slots__ = ("core", "dialled", "dialling", "held", "port", "silence", "since", "straight", "transport")
+    __slots__ = ("core", "dialled", "dialling", "dials", "held", "port", "since", "straight", "transport")
 
-    def __init__(self, core: Core, port: PortState, silence: Silence) -> None:
+    def __init__(self, core: Core, port: PortState, dials: asyncio.Semaphore) -> None:
         self.core = core
         self.port = port
-        self.silence = silence
+        self.dials = dials
         self.transport: asyncio.Transport | None = None
         self.held = b""
         self.since = core.now
@@ -118,15 +80,21 @@ class FirstBytes(asyncio.Protocol):
         self.straight = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Of a port that is declared raw: nothing need be heard."""
         self.transport = cast(asyncio.Transport, transport)
-        port = self.port
-        port.stats.connections += 1
-        port.stats.open_connections += 1
-        if port.raw:
-            self._raw()
-            return
+        self.port.stats.connections += 1
+        self.port.stats.open_connections += 1
+        self._raw()
+
+    def take_over(self, transport: asyncio.Transport, data: bytes) -> None:
+        """From a client that said DATA, which is not the beginning of HTTP/1 beyond doubt; or nothing in time."""
+        self.transport = transport
+        transport.set_protocol(self)
         self.core.clients.add(self)
-        self.silence.watch(self)
+        if data:
+            self.data_received(data)
+        else:
+            self.dialling = self.core.loop.create_task(self._dial())
 
     def data_received(self, data: bytes) -> None:
         if self.held:
@@ -155,11 +123,6 @@ class FirstBytes(asyncio.Protocol):
         self.core.clients.discard(self)
         self.port.stats.open_connections -= 1
         self._drop_upstream()
-
-    def is_silent(self) -> None:
-        """Perhaps the server speaks first: connect, and see who does."""
-        if self.transport and not self.held and not self.transport.is_closing() and not unread(self.transport):
-            self.dialling = self.core.loop.create_task(self._dial())
 
     def tick(self, now: float) -> None:
         """Silence before an upstream that is silent too has the limit of that upstream, which is the original's."""
@@ -221,7 +184,7 @@ class FirstBytes(asyncio.Protocol):
         """Again and again until the client speaks, or the tick ends it: a server may be restarting."""
         while True:
             try:
-                async with self.silence.dials:
+                async with self.dials:
                     dialled = await dial(self.port, self._word, straight=self.straight)
             except UpstreamDown:
                 self.straight = True
@@ -272,15 +235,3 @@ class FirstBytes(asyncio.Protocol):
             b"ktpy-router: slow request line\r\nConnection: close\r\n\r\n%b" % (len(text), text)
         )
         self.transport.close()
-
-
-class Door:
-    """Makes the protocols of one listening port: `loop.create_server(Door(core, port), …)`."""
-
-    def __init__(self, core: Core, port: PortState) -> None:
-        self._core = core
-        self._port = port
-        self._silence = Silence(core, port)
-
-    def __call__(self) -> FirstBytes:
-        return FirstBytes(self._core, self._port, self._silence)

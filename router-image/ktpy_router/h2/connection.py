@@ -127,7 +127,7 @@ class Connection:
             if stream.client_ended:
                 self.copy(stream)
         assert stream.upstream is not None
-        if stream.upstream.is_open:
+        if stream.upstream.is_open and stream.upstream is not self.port.default:  # the original is always tried
             rescue.unreachable(self, stream, "is down")
         else:
             self.send(stream, stream.upstream)
@@ -202,13 +202,12 @@ class Connection:
     def client_settings(self, found: dict[int, int]) -> None:
         """The client's windows are the upstreams' too: they must have heard of a change before it is acknowledged."""
         waiter = Acknowledged(0, self.now + SETTINGS_SECONDS)
-        size = found.get(frames.INITIAL_WINDOW_SIZE, self.client_initial_window)
-        if size != self.client_initial_window:
-            self.client_initial_window = size
-            for link in self.all_links:
-                if link.up and not link.gone:
-                    waiter.left += 1
-                    link.new_initial_window(size, waiter)
+        before = self.client_initial_window
+        self.client_initial_window = size = found.get(frames.INITIAL_WINDOW_SIZE, before)
+        for link in self.all_links if size != before else ():
+            if link.up and not link.gone:
+                waiter.left += size < before  # a larger one is acknowledged before an upstream makes use of it
+                link.new_initial_window(size, waiter)
         self._acknowledging.append(waiter)
         self.acknowledge()
 
@@ -217,7 +216,7 @@ class Connection:
         waiting = self._acknowledging
         while waiting and (waiting[0].left <= 0 or waiting[0].until <= self.now):
             waiting.popleft()
-            self.to_client.append(frames.SETTINGS_ACK)
+            flow.in_turn(self, frames.SETTINGS_ACK)
 
     def upstream_ended(self, stream: Stream) -> None:
         """END_STREAM of the upstream has gone to the client."""
@@ -235,6 +234,7 @@ class Connection:
         stream.upstream_done = stream.client_ended = True
         stream.answered = True
         assert stream.link is not None
+        flow.drop_held(self, stream)
         self.forget(stream.id)
         self.waiting.append(Down(stream.link, stream, reset, b"", True))
         flow.drain_down(self)
@@ -257,12 +257,13 @@ class Connection:
             self.idle_since = self.now
         link = stream.link
         if stream.held is not None:
-            self.credit += stream.uncredited
+            flow.drop_held(self, stream)
             if link is not None:
-                link.starved.pop(stream.id, None)
                 if stream in link.queue:
                     link.queue.remove(stream)
                     return
+                if stream.client_ended and stream.upstream_ended:  # nobody waits for the rest of the request
+                    link.out.append(frames.rst_stream(stream.id, Code.CANCEL))
         if link is not None:
             link.open -= 1
             if not link.open:

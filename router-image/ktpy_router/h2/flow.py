@@ -31,8 +31,8 @@ SMALL = 8192
 class Down(NamedTuple):
     """What waits for the window of the client's connection: WHOLE frames, or the PAYLOAD of one DATA frame."""
 
-    link: Link
-    stream: Stream
+    link: Link | None
+    stream: Stream | None
     whole: bytes
     payload: bytes
     end: bool
@@ -95,12 +95,30 @@ def hold_up(stream: Stream, part: Part, length: int) -> None:
     stream.uncredited += length
 
 
+def drop_held(relay: Connection, stream: Stream) -> None:
+    """Nobody wants what the stream holds."""
+    relay.credit += stream.uncredited
+    stream.uncredited, stream.held = 0, None
+    if stream.link is not None:
+        stream.link.starved.pop(stream.id, None)
+
+
+def in_turn(relay: Connection, frame: bytes) -> None:
+    """A frame of the connection, behind what waits: acknowledging a smaller window must not overtake DATA."""
+    if relay.waiting:
+        relay.waiting.append(Down(None, None, frame, b"", False))
+    else:
+        relay.to_client.append(frame)
+
+
 def drain_down(relay: Connection) -> None:
     """Send the client what waits for its connection's window: in order of arrival, whatever the stream."""
     waiting, out = relay.waiting, relay.to_client
     while waiting:
         link, stream, whole, payload, end = waiting[0]
-        if relay.streams.get(stream.id) is not stream:
+        if link is None or stream is None:
+            out.append(whole)  # the connection's own
+        elif relay.streams.get(stream.id) is not stream:
             link.credit += len(payload)
         elif whole:
             out.append(whole)
@@ -116,5 +134,5 @@ def drain_down(relay: Connection) -> None:
                 waiting[0] = Down(link, stream, b"", later, end)
                 continue
         waiting.popleft()
-        if end and relay.streams.get(stream.id) is stream:
+        if end and stream is not None and relay.streams.get(stream.id) is stream:
             relay.upstream_ended(stream)

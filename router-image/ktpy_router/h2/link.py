@@ -186,7 +186,7 @@ class Link:
         if self._rewriter is not None:
             block = self._rewriter.rewrite(block)
         elif not self.trusted:
-            hpack.fields(block, ())
+            hpack.fields(block)  # values too: a Huffman string may be broken
         stream = self._stream(sid, "HEADERS")
         if stream is None or stream.upstream_done:
             return

@@ -21,8 +21,8 @@ from hpack import Decoder, Encoder
 
 from ktpy_router.config import Config
 from ktpy_router.core import Core
+from ktpy_router.door import Door
 from ktpy_router.h2 import frames
-from ktpy_router.sniff import Door
 from ktpy_router.table import Table
 
 SECONDS = 15.0

@@ -14,7 +14,7 @@ import uvloop
 
 from ktpy_router.config import Config
 from ktpy_router.core import Core, PortState
-from ktpy_router.sniff import Door
+from ktpy_router.door import Door
 from ktpy_router.table import Table
 
 LISTEN = 8080
