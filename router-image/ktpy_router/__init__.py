@@ -1,12 +1,13 @@
 """The router: it stands in front of a Service, and sends each request to the laptop that asked for it.
 
-**The way of a request.** A client connects to a port of the Service. `sniff` reads its first bytes and hands the
-connection to who speaks that protocol: `http1`, `h2` or `raw` (which also takes TLS, whose bytes nobody can match).
-`http1` lets llhttp find where the request's head ends (`framing`, `head`), asks the port's `Chooser` (`match`) which
-row of the `table` takes it, and writes the very bytes it read to that row's `upstream`, over a connection of the
-`pool`; the answer goes back the same way. `h2` does so frame by frame, for each stream on its own. Nothing is parsed
-that need not be, nothing is changed that need not be: Host, trailers, interim answers, WebSockets and half-closed
-connections arrive as they were sent. No row matches: the *original* answers, which is what the Service was before.
+**The way of a request.** A client connects to a port of the Service. `door` takes it for one that speaks HTTP/1
+(`http1`); where its first bytes say something else, or nothing comes, `sniff` finds out who takes the connection:
+`h2`, or `raw`, which also carries TLS, whose bytes nobody can match. `http1` lets llhttp find where the request's head
+ends (`framing`, `head`), asks the port's `Chooser` (`match`) which row of the `table` takes it, and writes the very
+bytes it read to that row's `upstream`, over a connection of the `pool`; the answer goes back the same way. `h2` does
+so frame by frame, for each stream on its own. Nothing is parsed that need not be, nothing is changed that need not be:
+Host, trailers, interim answers, WebSockets and half-closed connections arrive as they were sent. No row matches: the
+*original* answers, which is what the Service was before.
 
 **When a laptop is gone**, its row's upstream refuses, swallows or closes connections. `fallback` decides what becomes
 of the request: the original answers it, and the answer says so in a header `ktpy-fallback`; a `strict` row answers

@@ -10,8 +10,7 @@ import subprocess
 import sys
 import threading
 
-import pytest
-from harness import IN_IMAGE, ROOT, fetch, free_port, origin, router, row, table, wait_for
+from harness import ROOT, fetch, free_port, origin, router, row, table, wait_for
 
 
 def test_it_serves_the_original_and_rows():
@@ -43,7 +42,6 @@ def answered(running, word):
     return answer if word in answer.body.decode() else None
 
 
-@pytest.mark.skipif(IN_IMAGE, reason="the addon's file is not in the image")
 def test_mitmproxys_options_addons_and_life_cycle_hold(tmp_path):
     addon = tmp_path / "addon.py"
     addon.write_text(
