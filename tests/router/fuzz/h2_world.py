@@ -211,7 +211,10 @@ def _stream(world: World, stream: int, said: Told) -> None:
         raise Finding(f"stream {stream} does not end: {said} {heard} {[told for _, _, told in arrived]}")
     if own or heard is None or not arrived:
         return
-    origin, sid, told = arrived[-1]
+    answering = [
+        one for one in arrived if (said_there := one[0].said.get(one[1])) and said_there.essence == heard.essence
+    ]
+    origin, sid, told = (answering or arrived)[-1]  # it may have been tried at several
     if origin.wild:
         return
     answer = origin.said.get(sid)

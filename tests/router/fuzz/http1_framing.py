@@ -18,6 +18,10 @@ PROBE_ANSWER = b"HTTP/1.1 299 probe\r\nContent-Length: 0\r\n\r\n"
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
 _BARE_IN_ANSWER = re.compile(rb"\r(?!\n)|(?<!\r)\n|(?<=\n)[^\r]*\0")
 """llhttp lets a NUL through in a reason phrase, where it frames nothing."""
+STRICTER = ("Only Transfer-Encoding: chunked", "multiple Transfer-Encoding", "illegal chunk", "malformed chunk")
+"""Of h11 with requests: other codings are legal, and it knows no chunk extension that has an odd character."""
+_ZEROS = re.compile(rb"\r\ncontent-length:[ \t]*0\d{20,}[ \t]*\r", re.IGNORECASE)
+"""Legal, and too long for h11."""
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _TAB = re.compile(rb"\r\ntransfer-encoding:[^\r]*\t\r", re.IGNORECASE)
 """llhttp keeps a tab at the end of a value, and takes the coding for an unknown one."""
@@ -149,7 +153,9 @@ def _whole_request(head: bytes, body: bytes, tally: Counter[str], *, last: bool)
     if message is None:
         if not error:
             raise Finding("h11 waits for more of a request that we think is complete")
-        tally[f"h11 alone refuses: {_kind(error)}"] += 1
+        tally[f"h11 alone refuses a request: {_kind(error)}"] += 1
+        if not (error.startswith(STRICTER) or _ZEROS.search(head)):
+            raise Finding(f"what h11 refuses passes: {error}")
         if seen.error and seen.ends == 0:
             raise Finding(f"llhttp refuses as a whole what we accept in parts: {seen.error}")
     else:

@@ -27,7 +27,9 @@ def client_case(rng: Random, tally: Counter[str]) -> None:
         data += TUNNEL
     valid = mood.kind and rng.random() < 0.15
     if not valid:
-        if rng.random() < (0.9 if mood.kind else 0.3):
+        if mood.leaves and rng.random() < 0.5:
+            data, mood.early = data[: rng.randint(0, len(data))], 1.0
+        elif rng.random() < (0.9 if mood.kind else 0.3):
             data = mutations.mutate(rng, data)
         tally["exchanges"] += count
     tame = [grammar.request(rng, 0, final=False) for _ in range(rng.choice((1, 2, 3)))]
@@ -40,6 +42,7 @@ def _mood(rng: Random) -> Mood:
     mood = Mood(switching=rng.random() < 0.8, slow=rng.random() < 0.1)
     mood.early = rng.choice((0, 0, 0.3))
     mood.drain = rng.random() < 0.05
+    mood.leaves = rng.random() < 0.2
     if rng.random() < 0.5:
         mood.kind = False
         way = rng.random()
@@ -62,6 +65,10 @@ def play(world: World, wild: list[bytes], calm: list[bytes], tally: Counter[str]
         world.core.drain()
     if rng.random() < 0.5:
         world.settle()
+    if mood.leaves:
+        world.settle()
+        client.leave()
+        world.settle()
     if rng.random() < 0.8:
         pieces = grammar.pieces(rng, b"".join(calm)) if rng.random() < 0.3 else calm
         world.clients.append(Client(world, pieces, end="later"))
@@ -82,12 +89,13 @@ def judge(world: World, client: Client, tally: Counter[str], *, valid: bool) -> 
     wild = client is world.clients[0]
     mine = world.served_to(client)
     asked = second.requests(client.sent, switching=mood.switching)
+    answers = mood.ana == "up" and not mood.drops and not any(served.silent for served in world.served)
     answered = _arrived(world, client, asked, mine, tally)
     for served in mine:
         marked = b"ana" in served.message.values(b"version")
         if served.upstream == ANA and not marked:
             raise Finding(f"an unmarked request reaches ana: {served.message}")
-        if served.upstream != ANA and marked and mood.ana == "up" and not mood.silent and not mood.drops:
+        if served.upstream != ANA and marked and answers:
             raise Finding(f"a marked request reaches the original: {served.message}")
     complete = _came_back(world, client, answered, asked, tally)
     if valid and mood.kind and not world.early and complete < len(asked.messages):

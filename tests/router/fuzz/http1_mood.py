@@ -31,6 +31,8 @@ class Mood:
     ana: str = "up"  # or: refuses, closes
     switching: bool = True
     slow: bool = False
+    leaves: bool = False
+    """The wild client goes before the tame one comes."""
     drain: bool = False
     """The router is told to end in the middle."""
     end: str = "later"  # or: eof, reset

@@ -57,7 +57,7 @@ class Origin:
                 return True
             while self.data and not self.over and not self.switched and self._next():
                 pass
-        if (wire.ended or wire.lost) and not self.over:
+        if ((wire.ended and not wire.out) or wire.lost) and not self.over:
             self._end()
             return True
         return bool(data)
@@ -170,6 +170,14 @@ class Client:
         data = self.wire.take(world.rng.choice((1, 100, 5000)) if world.mood.slow else 1 << 30)
         self.got += data
         return bool(data)
+
+    def leave(self) -> None:
+        """Before the end, when there is an answer to hear still, it may not."""
+        if self.world.rng.random() < 0.5:
+            self.wire.break_off()
+        elif self.end != "eof":
+            self.wire.inbox.append(EOF)
+        self.end = "gone"
 
     @property
     def heard_end(self) -> bool:

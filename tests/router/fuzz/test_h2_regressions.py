@@ -12,7 +12,16 @@ pytest.importorskip("h2")
 
 from ktpy_router.h2.link import Link
 from tests.router.fuzz import h2_frames
-from tests.router.fuzz.h2_frames import DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, Frame
+from tests.router.fuzz.h2_frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    Frame,
+)
 from tests.router.fuzz.h2_light import Bench
 from tests.router.fuzz.wires import ANA, ORIGINAL, SteppedLoop
 
@@ -127,6 +136,19 @@ def test_a_request_whose_rest_nobody_wants_is_reset_at_its_upstream(bench: Quiet
 
     assert 1 not in bench.relay.streams
     assert any(frame.kind == RST_STREAM and frame.stream == 1 for frame in bench.said(link))
+
+
+def test_a_reset_is_not_answered_with_a_reset(bench: Quiet) -> None:
+    """RFC 9113 section 5.4.2; of a stream that held a part of its request."""
+    bench.client_says(h2_frames.PREFACE + bytes(Frame(SETTINGS, 0, 0, b"")) + ACK + head(1, end=False))
+    link = bench.link(ORIGINAL)
+    bench.relay.link_received(link, window(0))
+    bench.client_says(bytes(Frame(DATA, END_STREAM, 1, b"held")))
+
+    bench.relay.link_received(link, bytes(Frame(RST_STREAM, 0, 1, b"\0\0\0\x08")))
+
+    assert not any(frame.kind == RST_STREAM for frame in bench.said(link))
+    assert [frame.stream for frame in bench.heard() if frame.kind == RST_STREAM] == [1]
 
 
 def test_the_original_is_tried_though_its_breaker_is_open(bench: Quiet) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from ktpy_router.config import Config
 from ktpy_router.core import Core
 from ktpy_router.table import Table
-from ktpy_router.upstream import Upstream, UpstreamDown
+from ktpy_router.upstream import Upstream
 
 LISTEN = 8080
 ANA = "10.0.0.9:80"
@@ -49,6 +49,10 @@ class SteppedLoop(asyncio.BaseEventLoop):
         return self
 
     def __exit__(self, *_: object) -> None:
+        for task in asyncio.all_tasks(self):
+            task.cancel()
+        while self.step():
+            pass
         asyncio._set_running_loop(None)
         self.close()
 
@@ -208,13 +212,13 @@ class MemoryUpstream(Upstream):
 
     accept: Callable[[Wire], bool]
 
-    async def _connect(self, factory: Callable[[], Any]) -> tuple[Any, Any]:
+    async def _reach(self, factory: Callable[[], Any]) -> tuple[Any, Any]:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SteppedLoop)
         await asyncio.sleep(0)
         wire = Wire(loop, None)
         if not self.accept(wire):
-            raise UpstreamDown("refused the connection")
+            raise ConnectionRefusedError
         wire.protocol = protocol = factory()
         protocol.connection_made(wire)
         return wire, protocol

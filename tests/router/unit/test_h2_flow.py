@@ -210,7 +210,7 @@ def test_an_upstream_that_does_not_acknowledge_is_not_waited_for() -> None:
     bench.relay.tick()
     assert bench.got() == [(SETTINGS, frames.ACK, 0, b"")]
 
-    bench.send(frames.settings((INITIAL_WINDOW_SIZE, 200)))
+    bench.send(frames.settings((INITIAL_WINDOW_SIZE, 50)))
     bench.relay.lost(link, "closed the connection")
     assert bench.got() == [(SETTINGS, frames.ACK, 0, b"")]
 
