@@ -44,4 +44,4 @@ class Config:
     drain_seconds: float = 590.0
     """How long connections may live after SIGTERM."""
     forwarded: bool = False
-    """Whether X-Forwarded-For is appended to requests."""
+    """Whether X-Forwarded-For and Forwarded are appended to requests."""

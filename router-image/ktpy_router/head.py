@@ -198,17 +198,25 @@ def with_set(head: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return head
 
 
-def with_forwarded(head: bytes, address: str) -> bytes:
-    """ADDRESS at the end of X-Forwarded-For, in the line that is there, since many programs read one line only."""
+def with_forwarded(head: bytes, peer: tuple[str, int] | None) -> bytes:
+    """PEER's address at the end of X-Forwarded-For and of Forwarded (RFC 7239), where the request has lines of these in
+    the last of them, since many programs read one line only."""
     lines = head[:-4].split(b"\r\n")
-    name, text = b"x-forwarded-for", address.encode()
-    found = [i for i, line in enumerate(lines) if i and line.partition(b":")[0].lower() == name]
-    if found:
-        old = lines[found[-1]].rstrip(b" \t")
-        lines[found[-1]] = old + (b" " if old.endswith(b":") else b", ") + text
-    else:
-        lines.append(b"X-Forwarded-For: " + text)
+    for title, text in forwarded_fields(peer):
+        found = [i for i, line in enumerate(lines) if i and line.partition(b":")[0].lower() == title.lower()]
+        if found:
+            old = lines[found[-1]].rstrip(b" \t")
+            lines[found[-1]] = old + (b" " if old.endswith(b":") else b", ") + text
+        else:
+            lines.append(title + b": " + text)
     return b"\r\n".join(lines) + END
+
+
+def forwarded_fields(peer: tuple[str, int] | None) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    """X-Forwarded-For and Forwarded for a client at PEER, a socket's address. None: it has gone."""
+    text = peer[0].partition("%")[0].removeprefix("::ffff:") if peer else "unknown"
+    node = f'"[{text}]"' if ":" in text else text  # RFC 7239 section 6
+    return (b"X-Forwarded-For", text.encode()), (b"Forwarded", b"for=" + node.encode())
 
 
 def fallback_line(mark: str) -> bytes:

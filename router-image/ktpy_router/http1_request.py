@@ -172,8 +172,7 @@ class Asking(Answering):
         if row and row.add:
             head = with_set(head, row.add)
         if forwarded:
-            peer = self.transport.get_extra_info("peername")
-            head = with_forwarded(head, peer[0] if peer else "unknown")
+            head = with_forwarded(head, self.transport.get_extra_info("peername"))
         return head + self.sent[end:]
 
     def _failed(self, failure: Failure, upstream: Upstream, why: str) -> None:

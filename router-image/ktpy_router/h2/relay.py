@@ -10,6 +10,7 @@ from ktpy_router.h2.link import Link
 from ktpy_router.h2.mirror import Copy, deliver
 from ktpy_router.h2.state import Relay
 from ktpy_router.h2.stream import Stream
+from ktpy_router.head import forwarded_fields
 from ktpy_router.table import Row
 from ktpy_router.upstream import Upstream, UpstreamDown
 
@@ -242,5 +243,7 @@ class H2Client(asyncio.Protocol):
             waiting.cancel()
 
     def _forwarded(self) -> bytes:
-        peer = self.transport.get_extra_info("peername") if self.transport and self.core.config.forwarded else None
-        return hpack.literal(b"x-forwarded-for", str(peer[0]).encode()) if peer else b""
+        if self.transport is None or not self.core.config.forwarded:
+            return b""
+        fields = forwarded_fields(self.transport.get_extra_info("peername"))
+        return b"".join(hpack.literal(name.lower(), value) for name, value in fields)

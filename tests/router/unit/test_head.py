@@ -8,6 +8,7 @@ from ktpy_router.head import (
     BadHead,
     fallback_line,
     fault_of_part,
+    forwarded_fields,
     is_chunked,
     own_answer,
     read_answer,
@@ -175,9 +176,26 @@ def test_lines_are_added_and_replaced() -> None:
     assert with_line(head(), b"A: b") == head("A: b")
     assert with_line(b"HTTP/1.1 200 OK\r\n\r\n", b"A: b") == b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n"
     assert with_set(head("A: b", "B: c", "a: d"), ((b"a", b"e"), (b"f", b"g"))) == head("B: c", "a: e", "f: g")
-    assert with_forwarded(head(), "::1") == head("X-Forwarded-For: ::1")
-    assert with_forwarded(head("x-forwarded-for: 1"), "2") == head("x-forwarded-for: 1, 2")
-    assert with_forwarded(head("X-Forwarded-For:"), "2") == head("X-Forwarded-For: 2")
+    for_2 = "Forwarded: for=2"
+    assert with_forwarded(head(), ("::1", 9)) == head("X-Forwarded-For: ::1", 'Forwarded: for="[::1]"')
+    assert with_forwarded(head("x-forwarded-for: 1"), ("2", 9)) == head("x-forwarded-for: 1, 2", for_2)
+    assert with_forwarded(head("X-Forwarded-For:"), ("2", 9)) == head("X-Forwarded-For: 2", for_2)
+    assert with_forwarded(head("forwarded: for=1"), ("2", 9)) == head("forwarded: for=1, for=2", "X-Forwarded-For: 2")
+
+
+@pytest.mark.parametrize(
+    ("peer", "address", "node"),
+    [
+        (("10.1.2.3", 9), b"10.1.2.3", b"for=10.1.2.3"),
+        (("::ffff:10.1.2.3", 9), b"10.1.2.3", b"for=10.1.2.3"),
+        (("fe80::1%eth0", 9), b"fe80::1", b'for="[fe80::1]"'),
+        (None, b"unknown", b"for=unknown"),
+    ],
+)
+def test_a_client_is_named_as_its_own_family_writes_it(
+    peer: tuple[str, int] | None, address: bytes, node: bytes
+) -> None:
+    assert forwarded_fields(peer) == ((b"X-Forwarded-For", address), (b"Forwarded", node))
 
 
 def test_a_mark_is_safe_in_a_header() -> None:
