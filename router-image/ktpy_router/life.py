@@ -13,7 +13,7 @@ from mitmproxy import ctx
 
 from ktpy_router import stats, store
 from ktpy_router.channel import Link, Message, Wire
-from ktpy_router.core import Core
+from ktpy_router.core import TICKS, Core
 from ktpy_router.door import Door
 from ktpy_router.resolve import resolve
 from ktpy_router.settings import Settings
@@ -21,7 +21,6 @@ from ktpy_router.table import BadTable, Table, split
 
 log = logging.getLogger(__name__)
 
-TICK_SECONDS = 1.0
 RETRY_SECONDS = 0.5  # for an original that does not answer yet
 REACH_SECONDS = 6.0  # for its name and its connection
 WATCH_SECONDS = 0.05  # between two looks whether the last client has gone
@@ -128,11 +127,11 @@ class Life:
             self._why = why
             self._link.send("ready", why=why)
 
-    # once a second
+    # the clock
 
     def _tick(self) -> None:
         core = self.core
-        core.loop.call_later(TICK_SECONDS, self._tick)
+        core.loop.call_later(1 / TICKS, self._tick)
         core.tick()
 
     # the end

@@ -114,7 +114,7 @@ class Bench:
 
     def origins(self) -> dict[str, int]:
         """http and shadow, by HTTP/1; h2 and h2-shadow; ws and sink, by Python; redis."""
-        (self.folder / "www").mkdir()
+        (self.folder / "www").mkdir(exist_ok=True)
         with (self.folder / "www" / "big").open("wb") as big:
             big.truncate(BIG)
         ports = {name: free_port() for name in ("http", "shadow", "h2", "h2-shadow", "ws", "sink", "redis")}

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from ktpy_router.config import Config
-from ktpy_router.core import Core
+from ktpy_router.core import TICKS, Core
 from tests.router.unit.test_table import raw, read, row
 
 
@@ -76,6 +76,38 @@ def test_a_port_follows_the_table() -> None:
     on_loop(check)
 
 
+class Counting:
+    """A client that counts."""
+
+    def __init__(self) -> None:
+        self.ticks = 0
+
+    def tick(self, now: float) -> None:
+        self.ticks += 1
+
+    def drain(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+def test_many_clients_are_looked_at_in_parts_and_each_once_a_second() -> None:
+    def check(core: Core) -> None:
+        clients = [Counting() for _ in range(1000)]
+        core.clients |= set(clients)
+        gone = clients.pop()
+        most = 0
+        for number in range(TICKS):
+            before = sum(client.ticks for client in clients)
+            core.tick()
+            most = max(most, sum(client.ticks for client in clients) - before)
+            if number == 0 and not gone.ticks:
+                core.clients.discard(gone)
+        assert {client.ticks for client in clients} == {1}
+        assert most <= 1000 // TICKS + 1
+
+    on_loop(check)
+
+
 def test_draining_tells_every_client() -> None:
     told: list[str] = []
 
@@ -94,6 +126,7 @@ def test_draining_tells_every_client() -> None:
     def check(core: Core) -> None:
         core_of.append(core)
         core.clients |= {Client(), Client()}
+        core.tick()
         core.tick()
         core.drain()
         assert told == ["tick", "tick", "drain", "drain"]
