@@ -97,8 +97,9 @@ def exchange_round(space: Space, person: Person, port: int) -> tuple[float, floa
     """Enter to ready, Ctrl-C to the original answering again (seen from a pod), Ctrl-C to prompt; seconds."""
     with person.start("exchange", "shop", "--expose", str(port)) as process:
         ready = process.wait_ready()["at"] - process.exec_at
-        with space.client().loading("http://shop/", "--rate", "100", "--seconds", "60", "--each") as load:
-            load.wait_line("laptop@")
+        with space.client().loading("http://shop/", "--rate", "100", "--until-told", "--each") as load:
+            # kube-proxy writes its rules once a second at most: 1.5 s after the switch it is free again, as for a person
+            load.wait_line("laptop@", count=150)
             seen = len(load.lines)
             asked_wall, asked = time.time(), time.monotonic()
             process.signal(signal.SIGINT)
@@ -107,6 +108,7 @@ def exchange_round(space: Space, person: Person, port: int) -> tuple[float, floa
             code = process.wait()
             prompt = time.monotonic() - asked
             assert code == 0, process.said()
+            load.stop()
     return ready, max(0.0, back), prompt
 
 
