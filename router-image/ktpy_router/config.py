@@ -40,7 +40,7 @@ class Config:
     closes_to_open: int = 3
     """So many connections in a row that end without a byte of an answer open the breaker."""
     linger_seconds: float = 5.0
-    """How long the router still accepts after SIGTERM: nodes may learn late that it is going."""
+    """How long the router still accepts after SIGTERM, or after it was asked to drain before: nodes learn late."""
     drain_seconds: float = 590.0
     """How long connections may live after SIGTERM."""
     forwarded: bool = False

@@ -1,6 +1,6 @@
 """The control process: the table's way in and the counters' way out, as HTTP on loopback.
 
-    PUT  /routes     the whole table; answered when every living worker has it
+    PUT  /routes     the whole table; answered when every living worker has it, and it is kept
     GET  /routes     the table in force
     GET  /stats      counters, summed over the workers, and the workers themselves; ?format=prometheus for the text
     GET  /metrics    the same for Prometheus
@@ -28,144 +28,16 @@ import tornado.httpserver
 import tornado.web
 
 from ktpy_router import launch, stats, store
-from ktpy_router.channel import Hub, Message, Wire
+from ktpy_router.desk import Desk, Refused
 from ktpy_router.settings import Settings
 from ktpy_router.table import BadTable, Table
 
 MOST_BYTES = 1024 * 1024
 READ_BYTES = 8 * MOST_BYTES  # so much is read to be able to answer that it is too much
-ACK_SECONDS = 2.0
-STATS_SECONDS = 1.0
-INSPECTOR_SECONDS = 5.0
 IDLE_SECONDS = 60.0
 BODY_SECONDS = 10.0
 
 _LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
-
-
-class Refused(Exception):
-    """What was asked is not done, and nothing has changed."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
-
-
-class Desk:
-    """What the handlers work on: the table in force and the workers that have it."""
-
-    def __init__(self, settings: Settings, table: Table, wish: launch.Wish) -> None:
-        self.table = table
-        self.hub = Hub(self._hello)
-        self._settings = settings
-        self._wish = wish
-        self._draining = False
-        self._asked = 0
-        self._one_at_a_time = asyncio.Lock()
-        wish.say(wants_inspector(table))
-
-    async def push(self, table: Table) -> str:
-        """Bring a table in force.
-
-        Errors: Refused; then nothing has changed, but for status 504: the table is in force where it was taken.
-        """
-        async with self._one_at_a_time:
-            if not is_news(table, self.table):
-                return f"Table {table.version} is in force already."
-            if wants_inspector(table):
-                await self._inspector()
-            try:
-                self._settings.store.keep(table)
-            except OSError as error:
-                raise Refused(500, f"The table cannot be kept: {error.strerror or error}.") from error
-            self.table = table
-            self.hub.tell("table", table=table.to_json())
-            self._wish.say(wants_inspector(table))
-            await self.hub.until(lambda: not self.hub.behind(table.version), ACK_SECONDS)
-            if behind := self.hub.behind(table.version):
-                names = " and ".join(f"worker {peer.worker} (pid {peer.pid})" for peer in behind)
-                raise Refused(504, f"Table {table.version} is kept, but {names} has not taken it in {ACK_SECONDS:g} s.")
-            if refusals := [peer.refused for peer in self.hub.peers.values() if peer.refused]:
-                raise Refused(500, f"Table {table.version} is kept, but a worker refused it: {refusals[0]}")
-            return f"Table {table.version} is in force in {len(self.hub.peers)} workers."
-
-    def drain(self) -> None:
-        """For the living workers, and for those that start later."""
-        self._draining = True
-        self.hub.tell("drain")
-
-    def why_not_ready(self) -> str:
-        """A sentence; empty when ready."""
-        return why_not_ready(self.hub, self._settings.workers, self.table.version)
-
-    async def reports(self) -> dict[int, stats.Report]:
-        """By worker; one that does not answer in time is left out."""
-        self._asked += 1
-        asked, hub = self._asked, self.hub
-        hub.tell("stats", id=asked)
-
-        def have_answered() -> set[Wire]:
-            return {wire for wire, report in hub.reports.items() if report["id"] >= asked}
-
-        await hub.until(lambda: hub.peers.keys() <= have_answered(), STATS_SECONDS)
-        found = {hub.peers[wire].worker: hub.reports[wire]["report"] for wire in have_answered()}
-        return dict(sorted(found.items()))
-
-    def _hello(self, wire: Wire, message: Message) -> None:
-        """A worker came. The one with the older table gets the newer; after our own death that may be us."""
-        if message["version"] > self.table.version:
-            self.table = Table.from_json(message["table"])
-            self._wish.say(wants_inspector(self.table))
-            self.hub.tell("table", table=self.table.to_json())
-        elif message["version"] < self.table.version:
-            wire.send("table", table=self.table.to_json())
-        if self._draining:
-            wire.send("drain")
-
-    async def _inspector(self) -> None:
-        """Started before requests are sent its way; a while is all it gets, since rows fall back without it."""
-        self._wish.say(True)
-        try:
-            async with asyncio.timeout(INSPECTOR_SECONDS):
-                while not await _accepts(self._settings.inspect_port):
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            launch.say(f"The inspector does not listen after {INSPECTOR_SECONDS:g} s.")
-
-
-def is_news(table: Table, current: Table) -> bool:
-    """Whether TABLE replaces CURRENT; not when it is the same.
-
-    Errors: Refused when it must not.
-    """
-    try:
-        store.expect_ports(table, store.listening(current))
-    except BadTable as error:
-        raise Refused(409, str(error)) from error
-    if table.version > current.version:
-        return True
-    if table.version < current.version:
-        raise Refused(409, f"Table {current.version} is in force, which is newer than {table.version}.")
-    if table.to_json() != current.to_json():
-        raise Refused(409, f"Another table {current.version} is in force; a changed table needs a greater version.")
-    return False
-
-
-def wants_inspector(table: Table) -> bool:
-    return any(row.inspect for row in table.rows)
-
-
-def why_not_ready(hub: Hub, workers: int, version: int) -> str:
-    """A sentence; empty when ready."""
-    peers = sorted(hub.peers.values())
-    if missing := sorted(set(range(workers)) - {peer.worker for peer in peers}):
-        return f"Worker {missing[0]} has not started yet."
-    for peer in peers:
-        if peer.version < version:
-            return f"Worker {peer.worker} has table {peer.version} and not yet {version}."
-        if peer.why_not_ready:
-            return peer.why_not_ready
-    return ""
 
 
 def is_local(host: str, origin: str | None) -> bool:
@@ -286,12 +158,3 @@ def _listen(bound: socket.socket, desk: Desk, kinds: Mapping[str, type[Handler]]
     )
     bound.setblocking(False)
     server.add_socket(bound)
-
-
-async def _accepts(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True

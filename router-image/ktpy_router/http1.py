@@ -60,6 +60,9 @@ class Http1Client(Asking):
         self.core.clients.add(self)
         self.transport.set_write_buffer_limits(high=high_water(self.core.config))
         self.door.silence.watch(self)
+        first, self.held = self.held, b""
+        if first:
+            self.data_received(first)
 
     def take_over(
         self,
@@ -169,7 +172,7 @@ class Http1Client(Asking):
             self._unknown(self.door, b"")
 
     def _first(self, door: Door, data: bytes) -> None:
-        if not door.is_http1(data):
+        if not door.is_http1(self, data):
             self._unknown(door, data)
             return
         self.door = None
@@ -260,9 +263,7 @@ class Http1Client(Asking):
         except BadBody as bad:
             self._refuse(f"a chunk is malformed: {bad}")
             return b""
-        rest = b""
-        if taken < len(data):
-            data, rest = data[:taken], data[taken:]
+        data, rest = data[:taken], data[taken:]
         self.held = rest  # seen by whoever asks whether the client has more to say
         self.upload(data)
         if body.done and self.body is body:

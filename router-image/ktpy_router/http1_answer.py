@@ -8,7 +8,7 @@ from time import monotonic
 from ktpy_router import mirror, pool
 from ktpy_router.core import Core, PortState
 from ktpy_router.framing import Framer
-from ktpy_router.head import BadHead, own_answer, with_close, with_line
+from ktpy_router.head import END, BadHead, own_answer, with_close, with_line
 from ktpy_router.http1_upstream import HELD, REACHING, UNREAD, UPLOAD, UpstreamConnection
 from ktpy_router.pipe import Pipe, reset
 from ktpy_router.table import Row
@@ -105,6 +105,12 @@ class Answering(asyncio.Protocol):
         self.sent = b""
         self.stats.bytes_out += len(data)
         self.transport.write(data)
+
+    def last_answer(self, up: UpstreamConnection, data: bytes) -> None:
+        """The whole of a usual answer, after which the connection ends."""
+        end = data.find(END) + 4
+        self.answer(self.dressed(data[:end], keep=True) + data[end:])
+        up.answered()
 
     def answered(self) -> None:
         """The answer is complete. When the request is not, its rest still goes up, as long as both sides go on."""

@@ -29,6 +29,10 @@ class Asking(Answering):
 
     __slots__ = ()
 
+    def whole(self) -> Asking:
+        """As opposed to once.Once, which has yet to become one."""
+        return self
+
     def start(self, head: bytes, request: RequestHead, row: Row | None) -> None:
         """A request's head was read. Its body, if there is one, follows through `upload`."""
         self.busy = True

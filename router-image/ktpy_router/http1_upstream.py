@@ -18,6 +18,7 @@ from ktpy_router.upstream import Upstream
 
 if TYPE_CHECKING:
     from ktpy_router.http1_request import Asking
+    from ktpy_router.once import Once
 
 BEGUN = 1
 COMPLETE = 16
@@ -45,7 +46,7 @@ class UpstreamConnection(asyncio.Protocol):
     def __init__(self, upstream: Upstream, config: Config) -> None:
         self.upstream = upstream
         self.config = config
-        self.client: Asking | None = None
+        self.client: Asking | Once | None = None
         self.fresh = True
         """Nothing was answered on it yet."""
         self.plain = False
@@ -106,10 +107,10 @@ class UpstreamConnection(asyncio.Protocol):
                     self.fresh = False
                     self.upstream.worked()
                 if not client.keep:
-                    end = data.find(END) + 4
-                    client.answer(client.dressed(data[:end], keep=True) + data[end:])
-                    self._answered()
+                    client.last_answer(self, data)
                     return
+                if TYPE_CHECKING:  # its request is not the last
+                    assert not isinstance(client, Once)
                 self.waits = False
                 client.transport.write(data)
                 stats = client.stats
@@ -131,7 +132,7 @@ class UpstreamConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         if self.waits and self.body is not None and isinstance(self.body, UntilEnd):
             self.keep = False
-            self._answered()
+            self.answered()
         else:
             self._ended()
         return False
@@ -142,11 +143,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         if self.client is not None:
-            self.client.listen_not(UPLOAD)
+            self.client.whole().listen_not(UPLOAD)
 
     def resume_writing(self) -> None:
         if self.client is not None:
-            self.client.listen_again(UPLOAD)
+            self.client.whole().listen_again(UPLOAD)
 
     # The client's calls.
 
@@ -186,7 +187,7 @@ class UpstreamConnection(asyncio.Protocol):
     # The long way.
 
     def _long(self, data: bytes) -> None:
-        client = self.client
+        client = self._client()
         if client is None or not self.waits:
             self._out_of_turn()
             return
@@ -238,16 +239,19 @@ class UpstreamConnection(asyncio.Protocol):
             data = data[:taken]
         client.answer(head + data if head else data)
         if body.done and self.client is client:
-            self._answered()
+            self.answered()
 
-    def _answered(self) -> None:
+    def answered(self) -> None:
         """The answer is complete. Whether the request is, the client knows."""
-        client = self.client
+        client = self._client()
         assert client is not None
         self.waits = False
         self.body = None
         self.used = monotonic()
         client.answered()
+
+    def _client(self) -> Asking | None:
+        return None if self.client is None else self.client.whole()
 
     def _out_of_turn(self) -> None:
         """An answer that nobody asked for, or more than one: nothing that comes after can be trusted."""
@@ -257,7 +261,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _ended(self) -> None:
         """EOF or an error: after the answer's last byte a matter of course, before the first a failure."""
-        client, waits = self.client, self.waits
+        client, waits = self._client(), self.waits
         reused = not self.fresh
         begun = self.body is not None
         self.keep = False
@@ -276,4 +280,4 @@ class UpstreamConnection(asyncio.Protocol):
         if self.client is None:
             pool.discard(self)
         else:
-            self.client.lost(self)
+            self.client.whole().lost(self)

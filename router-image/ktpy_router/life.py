@@ -14,7 +14,7 @@ from mitmproxy import ctx
 from ktpy_router import stats, store
 from ktpy_router.channel import Link, Message, Wire
 from ktpy_router.core import TICKS, Core
-from ktpy_router.door import Door
+from ktpy_router.door import Entrance
 from ktpy_router.resolve import resolve
 from ktpy_router.settings import Settings
 from ktpy_router.table import BadTable, Table, split
@@ -39,6 +39,7 @@ class Life:
         self._sockets = sockets
         self._core: Core | None = None
         self._why = "No original was asked yet."
+        self._asked_to_drain: float | None = None
         self._link = Link(settings.channel, hello=self.hello, on_message=self.heard)
 
     @property
@@ -50,13 +51,13 @@ class Life:
             self._core = Core(self._settings.config, table, inspector=inspector)
         return self._core
 
-    async def listen(self, port: int) -> asyncio.AbstractServer:
+    async def listen(self, port: int) -> Entrance:
         """For mode.Host: accept on one of PID 1's sockets, through a copy, since a server closes its own."""
         core = self.core
         if self not in ctx.master.addons.chain:
             ctx.master.addons.add(self)
         state = core.ports[port]
-        return await core.loop.create_server(Door(core, state), sock=self._sockets[port].dup(), backlog=store.BACKLOG)
+        return Entrance(core, state, self._sockets[port].dup())
 
     # mitmproxy's events
 
@@ -91,6 +92,7 @@ class Life:
                 except BadTable as error:
                     wire.send("refused", why=str(error))
             case "drain":
+                self._asked_to_drain = self.core.loop.time()
                 self._drain("is draining")
             case "stats":
                 wire.send("stats", id=message["id"], report=self._report())
@@ -147,12 +149,17 @@ class Life:
         self.core.loop.add_signal_handler(signal.SIGTERM, lambda: None)
         self.core.background(self._end())
 
+    def linger(self, now: float) -> float:
+        """Seconds to accept on, from SIGTERM. Whoever asked us to drain has led the nodes elsewhere before."""
+        since = now if self._asked_to_drain is None else self._asked_to_drain
+        return max(0.0, since + self._settings.config.linger_seconds - now)
+
     async def _end(self) -> None:
         """Nodes and clients learn late that we go: serve on for a while, accept no more, wait for the last."""
         core, config = self.core, self._settings.config
         until = core.loop.time() + max(config.drain_seconds, config.linger_seconds)
         self._drain("was told to end")
-        await asyncio.sleep(config.linger_seconds)
+        await asyncio.sleep(self.linger(core.loop.time()))
         ctx.options.update(server=False)  # mitmproxy closes its servers; connections stay
         for bound in self._sockets.values():
             bound.close()  # the kernel refuses only when no copy is left

@@ -6,17 +6,29 @@ its HTTP layer, some ninety times slower than a web server's, serves the rows th
 
 from __future__ import annotations
 
-import asyncio
+import socket
+from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
 from mitmproxy.proxy import layer, mode_servers, mode_specs
 from mitmproxy.proxy.context import Context
 
 
+class Listening(Protocol):
+    """What mitmproxy asks of a server."""
+
+    @property
+    def sockets(self) -> Sequence[socket.socket]:
+        """None when it is closed."""
+
+    def close(self) -> None:
+        """Accept no more."""
+
+
 class Host(Protocol):
     """What serves the ports; see life.py."""
 
-    async def listen(self, port: int) -> asyncio.AbstractServer:
+    async def listen(self, port: int) -> Listening:
         """Accept on a port that was bound before."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,24 +45,39 @@ class Store(NamedTuple):
             raise BadTable(" ".join(reasons))
         return newer(*found)
 
-    def keep(self, table: Table) -> None:
-        """Write the state file, whole or not at all.
+    def begin(self, text: str) -> Callable[[], None]:
+        """Write TEXT beside the state file. What is returned makes it the state file, and lasting, whole or not at all:
+        that waits for the disk, some milliseconds, and nearly always works where writing did.
 
-        Errors: OSError.
+        Errors: OSError, of either.
         """
-        if self.state is None:
-            return
-        handle, part = tempfile.mkstemp(prefix=f".{self.state.name}-", dir=self.state.parent)
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(table.to_json())
-                file.flush()
+        state = self.state
+        if state is None:
+            return _nothing
+        handle, part = tempfile.mkstemp(prefix=f".{state.name}-", dir=state.parent)
+        with _or_unlink(part), os.fdopen(handle, "w") as file:
+            file.write(text)
+
+        def settle() -> None:
+            with _or_unlink(part), open(part) as file:
                 os.fsync(file.fileno())
-            os.replace(part, self.state)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(part)
-            raise
+                os.replace(part, state)
+
+        return settle
+
+
+def _nothing() -> None:
+    """There is no state file."""
+
+
+@contextlib.contextmanager
+def _or_unlink(part: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
 
 
 def at_start(files: Store, first: Table, *, warn: Callable[[str], None]) -> Table:

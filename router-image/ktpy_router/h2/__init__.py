@@ -12,7 +12,9 @@ Three rules make frames pass unchanged. (1) We announce SETTINGS_HEADER_TABLE_SI
 need no state and are forwarded as bytes; until a side has acknowledged that, its blocks are decoded and written anew.
 (2) We announce SETTINGS_MAX_FRAME_SIZE's least value, which everybody must take. (3) A stream's flow-control window is
 the receiver's own, passed through; only where the two sides' initial windows differ is anything kept (`flow.py`).
-Windows of connections are each hop's own. What HTTP itself asks of a request (RFC 9113, section 8) is judged by the
-upstream, which sees every byte of it; what ends a connection is judged here, hop by hop, so that neither side's
-mistake ends the connections of others.
+Windows of connections are each hop's own; how the client's change of its initial window passes says `settings.py`.
+What HTTP itself asks of a request (RFC 9113, section 8) is judged by the upstream, which sees every byte of it; what
+ends a connection is judged here, hop by hop, so that neither side's mistake ends the connections of others. Of an
+upstream that is also what a strict client ends its connection for: more DATA than its window, or frames in an order
+that no answer has (`link_frames.py`).
 """

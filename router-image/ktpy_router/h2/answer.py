@@ -50,9 +50,15 @@ def is_head(block: bytes) -> bool:
     return b"HEAD" in _values(block, b":method")
 
 
-def is_interim(block: bytes) -> bool:
-    """Whether another answer follows (RFC 9110 section 15.2)."""
-    return any(status.startswith(b"1") for status in _values(block, b":status"))
+def is_final(block: bytes) -> bool:
+    """Whether it is the head of an answer after which none follows (RFC 9110 section 15.2)."""
+    statuses = _values(block, b":status")
+    return len(statuses) == 1 and not statuses[0].startswith(b"1")
+
+
+def pseudo(block: bytes) -> hpack.Fields:
+    """Its pseudo-headers (RFC 9113, section 8.3). Errors: ConnectionFault when the block cannot be decoded."""
+    return [field for field in hpack.fields(block) if field[0][:1] == b":"]
 
 
 def fallback_field(mark: str) -> bytes:

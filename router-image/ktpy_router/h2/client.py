@@ -19,6 +19,7 @@ from ktpy_router.h2.frames import (
     PREFACE,
     WINDOW_UPDATE,
     WITH_PRIORITY,
+    WORD,
     Code,
     ConnectionFault,
 )
@@ -47,6 +48,7 @@ class Client(ClientFrames):
             at = start = len(PREFACE)
         relay = self.relay
         streams, head, replay_bytes = relay.streams, HEAD.unpack_from, relay.config.replay_bytes
+        word = WORD.unpack_from
         run: Link | None = None
         size = len(data)
         try:
@@ -129,11 +131,12 @@ class Client(ClientFrames):
                         and stream.answered
                         and stream.held is None
                         and length == 4
-                        and data[at + FRAME_HEAD : end] > b"\0\0\0\0"
-                        and data[at + FRAME_HEAD] < 128
+                        and 0 < (credit := word(data, at + FRAME_HEAD)[0]) <= LARGEST_WINDOW
+                        and stream.room + credit <= LARGEST_WINDOW
                         and self._block is None
+                        and (to := stream.link) is not None
                     ):
-                        to = stream.link
+                        stream.room += credit
                 if to is not run:
                     if run is not None:
                         run.out.append(data[start:at])

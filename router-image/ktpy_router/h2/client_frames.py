@@ -227,7 +227,7 @@ class ClientFrames:
         if self.heard_settings:
             self._budgets.settings.spend(self.relay.now)
         self.heard_settings = True
-        self.relay.client_settings(found)
+        self.relay.settings.came(found)
 
     def _window_update(self, sid: int, payload: bytes) -> None:
         expect_size(len(payload) == 4, "WINDOW_UPDATE")
@@ -245,12 +245,10 @@ class ClientFrames:
             self._budgets.strays.spend(relay.now)
         elif not credit:
             relay.break_off(stream, Code.PROTOCOL_ERROR)
+        elif stream.room + credit > LARGEST_WINDOW:
+            relay.break_off(stream, Code.FLOW_CONTROL_ERROR)
         else:
-            if not stream.answered:
-                stream.extra += credit
-                if stream.extra + relay.client_initial_window > LARGEST_WINDOW:
-                    relay.break_off(stream, Code.FLOW_CONTROL_ERROR)
-                    return
+            stream.room += credit
             if stream.link is not None and relay.is_launched(stream):
                 stream.link.out.append(frames.window_update(sid, credit))
 

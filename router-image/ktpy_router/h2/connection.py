@@ -12,9 +12,10 @@ from ktpy_router.h2.find import Finder, finder
 from ktpy_router.h2.flow import CLIENT_WINDOW, Down
 from ktpy_router.h2.frames import DEFAULT_WINDOW, LARGEST_WINDOW, Code
 from ktpy_router.h2.limits import CAUTIOUS_STREAMS, MOST_STREAMS
-from ktpy_router.h2.link import Acknowledged, Link
+from ktpy_router.h2.link import Link
 from ktpy_router.h2.link_reader import LinkReader
 from ktpy_router.h2.mirror import Copy
+from ktpy_router.h2.settings import ClientSettings
 from ktpy_router.h2.stream import Stream
 from ktpy_router.match import Chooser
 from ktpy_router.stats import LAST_BUCKET
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from ktpy_router.h2.world import World
     from ktpy_router.upstream import Upstream
 
-SETTINGS_SECONDS = 5.0
-"""An upstream that does not acknowledge SETTINGS by then no longer keeps the client from its acknowledgement."""
 MOST_FORGOTTEN = 1024
 
 
@@ -49,7 +48,7 @@ class Connection:
         self.all_links: list[Link] = []
         self.waiting: deque[Down] = deque()
         """For the window of the client's connection."""
-        self.client_initial_window = DEFAULT_WINDOW
+        self.settings = ClientSettings(self)
         self.send_window = DEFAULT_WINDOW
         self.receive_window = CLIENT_WINDOW
         self.credit = 0
@@ -63,7 +62,6 @@ class Connection:
         """Streams that were ended here while the client may still have sent something."""
         self._chooser: Chooser | None = None
         self._finder: Finder
-        self._acknowledging: deque[Acknowledged] = deque()
         self._connect_announced = False
         self.began = self.idle_since = now
         self.goaway_at = 0.0
@@ -90,7 +88,8 @@ class Connection:
         stats = port.row_stats(row)
         stats.requests += 1
         stats.open += 1
-        stream = Stream(sid, block, end=end, row=row, stats=stats, now=self.now)
+        room = self.settings.in_force
+        stream = Stream(sid, block, end=end, row=row, stats=stats, now=self.now, room=room)
         self.streams[sid] = stream
         stream.upstream = upstream = port.upstream(row)
         link = self.links.get(upstream)
@@ -171,8 +170,8 @@ class Connection:
             link.out.append(frames.headers(stream.id, block, end=ends))
             stream.send_window = link.initial_window
             stream.owed = link.initial_window - stream.receive_window - stream.body
-            if stream.extra:
-                link.out.append(frames.window_update(stream.id, stream.extra))
+            if extra := stream.room - self.settings.in_force:  # the client gave more credit before the answer
+                link.out.append(frames.window_update(stream.id, extra))
             flow.drain_up(self, stream)
             flow.grant(self, stream)
 
@@ -198,25 +197,6 @@ class Connection:
         if stream.link is not None and self.is_launched(stream):
             stream.link.out.append(frames.rst_stream(stream.id, code))
         self.close(stream)
-
-    def client_settings(self, found: dict[int, int]) -> None:
-        """The client's windows are the upstreams' too: they must have heard of a change before it is acknowledged."""
-        waiter = Acknowledged(0, self.now + SETTINGS_SECONDS)
-        before = self.client_initial_window
-        self.client_initial_window = size = found.get(frames.INITIAL_WINDOW_SIZE, before)
-        for link in self.all_links if size != before else ():
-            if link.up and not link.gone:
-                waiter.left += size < before  # a larger one is acknowledged before an upstream makes use of it
-                link.new_initial_window(size, waiter)
-        self._acknowledging.append(waiter)
-        self.acknowledge()
-
-    def acknowledge(self) -> None:
-        """In the order in which they came (section 6.5.3)."""
-        waiting = self._acknowledging
-        while waiting and (waiting[0].left <= 0 or waiting[0].until <= self.now):
-            waiting.popleft()
-            flow.in_turn(self, frames.SETTINGS_ACK)
 
     def upstream_ended(self, stream: Stream) -> None:
         """END_STREAM of the upstream has gone to the client."""
@@ -284,9 +264,9 @@ class Connection:
         self.client_reset(stream, code)
 
     def answer(self, stream: Stream, status: int, reason: str, sentence: str) -> None:
-        """The router's own. Its text is sent if the client's windows surely have room for it."""
+        """The router's own. Its text is sent if the client's windows have room for it."""
         stream.stats.errors += 1
-        room = min(self.client_initial_window, self.send_window) if not self.waiting else 0
+        room = min(stream.room, self.send_window) if not self.waiting else 0
         body = len(sentence) < room and not answer.is_head(stream.block)
         grpc = answer.is_grpc(stream.block)
         made = answer.answer(stream.id, status, reason, sentence, grpc=grpc, body=body)

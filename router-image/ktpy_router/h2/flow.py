@@ -3,7 +3,7 @@
 A stream's window is the receiver's, passed on. The client starts with 65,535 bytes, an upstream may start with more or
 less: `Stream.owed` is the difference. What the client may send and the upstream does not take yet is held, at most as
 much as we granted. Towards the client there is no difference: upstreams are told the client's own initial window, and a
-change of it is acknowledged only when they have acknowledged it (`Relay.client_settings`).
+change of it is acknowledged only when they have acknowledged it (`settings.py`).
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ DEFAULT_WINDOW = 65535
 # One read gives length and type together (>> 8 and & 255), the flags, and the stream with its reserved bit.
 HEAD = Struct(">IBI")
 _SETTING = Struct(">HI")
-_WORD = Struct(">I")
+WORD = Struct(">I")
 _GOAWAY = Struct(">II")
 
 
@@ -104,11 +104,11 @@ SETTINGS_ACK = frame(SETTINGS, ACK, 0)
 
 
 def window_update(stream: int, credit: int) -> bytes:
-    return frame(WINDOW_UPDATE, 0, stream, _WORD.pack(credit))
+    return frame(WINDOW_UPDATE, 0, stream, WORD.pack(credit))
 
 
 def rst_stream(stream: int, code: int) -> bytes:
-    return frame(RST_STREAM, 0, stream, _WORD.pack(code))
+    return frame(RST_STREAM, 0, stream, WORD.pack(code))
 
 
 def goaway(last: int, code: int, reason: str = "") -> bytes:
@@ -117,7 +117,7 @@ def goaway(last: int, code: int, reason: str = "") -> bytes:
 
 def word(payload: bytes) -> int:
     """An unsigned 32-bit number: an error code, or a window's credit with its reserved bit."""
-    (number,) = _WORD.unpack(payload)
+    (number,) = WORD.unpack(payload)
     return int(number)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ktpy_router.h2 import frames, hpack
+from ktpy_router.h2 import answer, frames
 from ktpy_router.h2.frames import (
     DATA,
     END_HEADERS,
@@ -18,12 +18,19 @@ from ktpy_router.h2.frames import (
     Code,
     ConnectionFault,
 )
-from ktpy_router.h2.link import Link
+from ktpy_router.h2.link_frames import LinkFrames
+from ktpy_router.h2.stream import Stream
 
 LONG = 32768
+_FINAL = range(0x88, 0x8F)
+"""First bytes of a final head: indices of 200, 204, 206, 304, 400, 404 and 500 (RFC 7541, appendix A)."""
+_NO_TRAILERS = frozenset(range(0x20, 0x40)).union(
+    form | index for form in (0x00, 0x10, 0x40, 0x80) for index in range(1, 15)
+)
+"""First bytes of blocks that begin with a pseudo-header of the static table, or resize the dynamic one."""
 
 
-class LinkReader(Link):
+class LinkReader(LinkFrames):
     """Reads what the upstream sends. Runs of frames that pass unchanged leave as one slice."""
 
     def received(self, data: bytes) -> None:
@@ -50,9 +57,10 @@ class LinkReader(Link):
                     stream = streams.get(sid)
                     if (
                         stream is not None
-                        and stream.answered
+                        and stream.headed
                         and stream.link is self
                         and not flags & PADDED
+                        and length <= stream.room
                         and length <= relay.send_window
                         and length <= self.receive_window
                         and not relay.waiting
@@ -61,6 +69,7 @@ class LinkReader(Link):
                     ):
                         relay.send_window -= length
                         self.receive_window -= length
+                        stream.room -= length
                         self.credit += length
                         stream.stats.bytes_out += length
                         if flags & END_STREAM:
@@ -77,11 +86,17 @@ class LinkReader(Link):
                         and not relay.waiting
                         and not stream.upstream_done
                         and self._block is None
+                        and sid <= self.last
+                        and length
+                        and (
+                            (flags & END_STREAM and data[at + FRAME_HEAD] not in _NO_TRAILERS)
+                            if stream.headed
+                            else data[at + FRAME_HEAD] in _FINAL or answer.is_final(data[at + FRAME_HEAD : end])
+                        )
+                        and (self.trusted or self._is_right(data[at + FRAME_HEAD : end], stream))
                     ):
-                        if not self.trusted:
-                            hpack.fields(data[at + FRAME_HEAD : end])  # values too: a Huffman string may be broken
-                        if not stream.answered:
-                            stream.answered = True
+                        if not stream.headed:
+                            stream.headed = stream.answered = True
                             stream.kept = None
                             stream.block = b""
                         if flags & END_STREAM:
@@ -98,6 +113,10 @@ class LinkReader(Link):
                 # Large ones are not copied once more.
                 out.append(data[start:at] if at - start < LONG else memoryview(data)[start:at])
         self._tail = data[at:] if at < size else b""
+
+    def _is_right(self, block: bytes, stream: Stream) -> bool:
+        """Whether a block of a developer's server may pass. All is decoded: a Huffman string may be broken."""
+        return [name for name, _ in answer.pseudo(block)] == ([] if stream.headed else [b":status"])
 
     def _first(self, data: bytes) -> None:
         """The first frame must be SETTINGS (section 3.4); a server of HTTP/1 answers the preface with an error."""

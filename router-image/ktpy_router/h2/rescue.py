@@ -89,11 +89,9 @@ def lost(relay: Connection, link: Link, reason: str, *, broken: bool = False) ->
 def _after_loss(relay: Connection, stream: Stream, reason: str, *, fresh: bool, broken: bool) -> None:
     upstream = stream.upstream
     assert upstream is not None
+    sentence = f"The upstream {upstream.name} {reason}."
     if stream.answered:
-        stream.stats.errors += 1
-        relay.to_client.append(frames.rst_stream(stream.id, Code.INTERNAL_ERROR))
-        relay.forget(stream.id)
-        relay.close(stream)
+        _fail(relay, stream, sentence)
         return
     stream.link = None
     was_sent = stream.held is None or stream.tries > 0
@@ -105,7 +103,28 @@ def _after_loss(relay: Connection, stream: Stream, reason: str, *, fresh: bool, 
         # A kept connection may end at any time: that says nothing about the upstream.
         relay.send(stream, upstream)
     else:
-        relay.answer(stream, 502, "upstream failed", f"The upstream {upstream.name} {reason}.")
+        _fail(relay, stream, sentence)
+
+
+def wrong(relay: Connection, stream: Stream, code: Code, reason: str) -> None:
+    """The upstream broke a rule on the stream (RFC 9113, section 5.4.2): it ends there with CODE, and at the client
+    with an error of ours. Its connection, and all other streams, go on.
+    """
+    assert stream.link is not None
+    assert stream.upstream is not None
+    stream.link.out.append(frames.rst_stream(stream.id, code))
+    _fail(relay, stream, f"The upstream {stream.upstream.name} {reason}.")
+
+
+def _fail(relay: Connection, stream: Stream, sentence: str) -> None:
+    """502 where the client has got nothing yet."""
+    if not stream.answered:
+        relay.answer(stream, 502, "upstream failed", sentence)
+        return
+    stream.stats.errors += 1
+    relay.to_client.append(frames.rst_stream(stream.id, Code.INTERNAL_ERROR))
+    relay.forget(stream.id)
+    relay.close(stream)
 
 
 def leaving(relay: Connection, link: Link, last: int) -> None:
@@ -149,7 +168,7 @@ def _drop(relay: Connection, link: Link) -> None:
     if link in relay.all_links:
         relay.all_links.remove(link)
     link.stop_waiting()
-    relay.acknowledge()
+    relay.settings.acknowledge()
     relay.credit += link.parked
     link.parked = 0
 

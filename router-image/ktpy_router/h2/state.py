@@ -100,7 +100,7 @@ class Relay(Connection):
 
     def tick(self) -> None:
         """Once a second: what took too long."""
-        self.acknowledge()
+        self.settings.acknowledge()
         client, config = self.client, self.config
         if not client.heard_settings and self.now - self.began > config.head_seconds:
             self.end(Code.SETTINGS_TIMEOUT, "no SETTINGS")

@@ -28,7 +28,7 @@ class Stream:
         "block",
         "body",
         "client_ended",
-        "extra",
+        "headed",
         "held",
         "id",
         "kept",
@@ -37,6 +37,7 @@ class Stream:
         "copy",
         "owed",
         "receive_window",
+        "room",
         "row",
         "send_window",
         "stats",
@@ -47,7 +48,9 @@ class Stream:
         "upstream_ended",
     )
 
-    def __init__(self, id: int, block: bytes, *, end: bool, row: Row | None, stats: RowStats, now: float) -> None:
+    def __init__(
+        self, id: int, block: bytes, *, end: bool, row: Row | None, stats: RowStats, now: float, room: int
+    ) -> None:
         self.id = id
         self.row = row
         self.stats = stats
@@ -61,6 +64,8 @@ class Stream:
         """That has gone to the client."""
         self.answered = False
         """The first HEADERS of the answer came: from here on nothing is sent again."""
+        self.headed = False
+        """Those of the final answer came: DATA and trailers may follow."""
         self.block = block
         """The request's, as the client sent it, until it is answered."""
         self.kept: list[Part] | None = [] if not end else None
@@ -73,12 +78,12 @@ class Stream:
         """What the client may still send: we announce no other initial window."""
         self.send_window = 0
         """What the upstream takes now."""
+        self.room = room
+        """What the client takes now, as it counts itself. An upstream that sends more must not end its connection."""
         self.owed = 0
         """How much more the upstream has granted than we have granted the client."""
         self.uncredited = 0
         """Bytes that wait in `held`, or for an upstream that does not read: the connection's window lacks them."""
-        self.extra = 0
-        """Credit that the client gave before the answer: another upstream would have to be told again."""
         self.mark = b""
         """Of the row that failed, when the original answers in its place."""
         self.tries = 0

@@ -1,10 +1,10 @@
-"""The router on real sockets in a thread of its own, origins that speak HTTP/2 by the `h2` library, a raw client."""
+"""The router on real sockets, in a thread of its own or in the image; origins that speak HTTP/2 by the `h2` library;
+a raw client."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import socket
 import threading
 import time
@@ -21,9 +21,10 @@ from hpack import Decoder, Encoder
 
 from ktpy_router.config import Config
 from ktpy_router.core import Core
-from ktpy_router.door import Door
+from ktpy_router.door import Entrance
 from ktpy_router.h2 import frames
-from ktpy_router.table import Table
+from tests.router.loopback.image import IN_IMAGE, NEEDS_OBJECTS, Container, container
+from tests.router.loopback.rawkit import LISTEN, InProcess, table
 
 SECONDS = 15.0
 T = TypeVar("T")
@@ -175,12 +176,19 @@ class Loop:
 
 class Router(NamedTuple):
     loop: Loop
-    core: Core
-    listen: int
+    """Where origins are; the router too when it is in this process."""
+    box: InProcess | Container
     port: int
 
-    def put(self, rows: Sequence[dict[str, Any]], default: str) -> None:
-        self.loop.call(lambda: self.core.set_table(table(self.listen, default, rows)))
+    @property
+    def core(self) -> Core:
+        assert isinstance(self.box, InProcess), NEEDS_OBJECTS
+        return self.box.core
+
+    def fallbacks(self, mark: str = "ana") -> int:
+        """Of that row; a container's go on from test to test."""
+        report = self.loop.call(self.box.report)
+        return int(report["rows"][mark]["fallbacks"])
 
     def tick(self) -> None:
         """What a worker does once a second."""
@@ -193,20 +201,7 @@ class Router(NamedTuple):
         self.loop.call(all_clients)
 
     def drain(self) -> None:
-        def all_clients() -> None:
-            self.core.draining = True
-            for client in tuple(self.core.clients):
-                client.drain()
-
-        self.loop.call(all_clients)
-
-
-LISTEN = 8080
-
-
-def table(listen: int, default: str, rows: Sequence[dict[str, Any]]) -> Table:
-    ports = [{"listen": listen, "default": default}]
-    return Table.from_json(json.dumps({"format": 1, "version": 1, "ports": ports, "rows": list(rows)}))
+        self.loop.call(self.core.drain)
 
 
 def row(to: int, mark: str = "ana", **more: Any) -> dict[str, Any]:
@@ -219,25 +214,34 @@ def row(to: int, mark: str = "ana", **more: Any) -> dict[str, Any]:
 def router(
     default: int, rows: Sequence[dict[str, Any]] = (), config: Config | None = None, loop: Loop | None = None
 ) -> Iterator[Router]:
-    """On a loop of its own, unless LOOP is given."""
+    """Origins and router are on a loop of their own, unless LOOP is given."""
     with contextlib.ExitStack() as stack:
         on = loop or stack.enter_context(Loop())
+        if IN_IMAGE:
+            box = container(config or Config())
+            box.put(f"127.0.0.1:{default}", rows)
+            yield Router(on, box, box.port)
+        else:
+            yield stack.enter_context(_in_process(on, default, rows, config or Config()))
 
-        def make() -> Core:
-            return Core(config or Config(), table(LISTEN, f"127.0.0.1:{default}", rows))
 
-        core = on.call(make)
-        port = on.listen(Door(core, core.ports[LISTEN]))  # type: ignore[arg-type]
+@contextlib.contextmanager
+def _in_process(on: Loop, default: int, rows: Sequence[dict[str, Any]], config: Config) -> Iterator[Router]:
+    core = on.call(lambda: Core(config, table(f"127.0.0.1:{default}", rows)))
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = int(listening.getsockname()[1])
+    entrance = on.call(lambda: Entrance(core, core.ports[LISTEN], listening))
 
-        def end() -> None:
-            for client in tuple(core.clients):
-                client.abort()
-            core.set_table(table(LISTEN, f"127.0.0.1:{default}", ()))
+    def end() -> None:
+        entrance.close()
+        for client in tuple(core.clients):
+            client.abort()
+        core.set_table(table(f"127.0.0.1:{default}", ()))
 
-        try:
-            yield Router(on, core, LISTEN, port)
-        finally:
-            on.call(end)
+    try:
+        yield Router(on, InProcess(core), port)
+    finally:
+        on.call(end)
 
 
 def closed_port() -> int:

@@ -27,6 +27,7 @@ class Web:
         self.name = name
         self.heads: list[bytes] = []
         self.bodies: list[bytes] = []
+        self.trailers: list[bytes] = []
         self.connections = 0
         self.go = asyncio.Event()
         self.uploaded = 0
@@ -63,8 +64,8 @@ class Web:
                 body += await reader.readexactly(size)
                 self.uploaded += size
                 assert await reader.readexactly(2) == b"\r\n"
-            while await reader.readline() != b"\r\n":
-                pass
+            while (line := await reader.readline()) != b"\r\n":
+                self.trailers.append(line)
         elif b"content-length:" in low:
             left = int(low.partition(b"content-length:")[2].partition(b"\r\n")[0])
             parts = []

@@ -11,10 +11,12 @@ import pytest
 import uvloop
 
 from ktpy_router.config import Config
+from tests.router.loopback.image import IN_IMAGE
 from tests.router.loopback.origins import Client, Web, request
 from tests.router.loopback.rawkit import Router, marked, origin, router
 
 MARK = "version: ana"
+LOOPS = {"uvloop": uvloop.new_event_loop} | ({} if IN_IMAGE else {"asyncio": asyncio.new_event_loop})
 
 
 class Stage:
@@ -37,6 +39,10 @@ class Stage:
 
     async def get(self, client: Client, path: str, *lines: str, method: str = "GET") -> tuple[bytes, bytes]:
         return await client.get(path, *self.lines, *lines, method=method)
+
+    def counted(self) -> dict[str, int]:
+        """Of the row, or of what no row takes: where this scenario's requests go."""
+        return self.router.counted("m" if self.lines else "")
 
     async def is_fine(self, client: Client) -> None:
         """The connection can be used for another request."""
@@ -65,9 +71,9 @@ Scenario = Callable[[Stage], Awaitable[None]]
 
 
 def on_both_sides(scenario: Scenario) -> Callable[..., None]:
-    """Run for marked and unmarked requests, on the loop that the router has and on Python's own."""
+    """Run for marked and unmarked requests, on the loop that the router has and on Python's own; the image has its."""
 
-    @pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+    @pytest.mark.parametrize("loop", LOOPS.values(), ids=LOOPS)
     @pytest.mark.parametrize("lines", [(), (MARK,)], ids=["unmarked", "marked"])
     def test(lines: tuple[str, ...], loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         async def main() -> None:

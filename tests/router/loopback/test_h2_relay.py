@@ -12,10 +12,10 @@ from typing import cast
 import pytest
 from harness import wait_for
 
-from ktpy_router.config import Config
 from ktpy_router.h2 import frames
 from ktpy_router.h2.frames import DATA, GOAWAY, RST_STREAM, data, goaway_of, settings, window_update
 from tests.router.loopback.h2kit import Loop, Origin, Wire, closed_port, router, row
+from tests.router.loopback.rawkit import LISTEN, QUICK
 
 ANA = ("version", "ana")
 
@@ -76,9 +76,9 @@ def test_the_original_answers_for_a_row_that_is_down(loop: Loop, way: str, size:
             "swallows": lambda: stack.enter_context(swallowing()),
             "closes": lambda: loop.listen(Closing),
         }[way]()
-        config = Config(connect_seconds=0.3)
-        running = stack.enter_context(router(original, [row(down)], config, loop))
+        running = stack.enter_context(router(original, [row(down)], QUICK, loop))
         wire = stack.enter_context(Wire(running.port))
+        before = running.fallbacks()
         for stream in (1, 3, 5, 7, 9):
             body = bytes([stream]) * size
             wire.head(stream, ANA, method="POST", path="/echo", end=False)
@@ -87,8 +87,7 @@ def test_the_original_answers_for_a_row_that_is_down(loop: Loop, way: str, size:
             assert (head[":status"], head["ktpy-fallback"], head["x-trailer"]) == ("200", "ana", "1")
             assert got == body
             wire.send(window_update(0, size + 1))
-
-        assert running.core.row_stats["ana"].fallbacks == 5
+        assert running.fallbacks() == before + 5
 
 
 def test_an_upstream_that_speaks_http1_is_named(loop: Loop) -> None:
@@ -104,8 +103,7 @@ def test_an_upstream_that_speaks_http1_is_named(loop: Loop) -> None:
 
 def test_a_row_that_holds_waits_until_its_upstream_is_back(loop: Loop) -> None:
     port, original = closed_port(), loop.listen(lambda: Origin("original"))
-    config = Config(probe_seconds=0.02, stays_seconds=0.01)
-    with router(original, [row(port, hold=5)], config, loop) as running, Wire(running.port) as wire:
+    with router(original, [row(port, hold=5)], QUICK, loop) as running, Wire(running.port) as wire:
         wire.head(1, ANA)
         wire.sync()
         loop.listen(lambda: Origin("mine"), port)
@@ -134,6 +132,7 @@ def test_mirrors_get_copies_and_nobody_waits_for_them(loop: Loop) -> None:
         assert loop.call(lambda: (seen[0].requests[1]["version"], bytes(seen[0].echo[1]))) == ("ana", b"body")
 
 
+@pytest.mark.in_process
 def test_a_client_that_does_not_read_holds_its_upstream_and_no_memory(loop: Loop) -> None:
     size = 8_000_000
     origins: list[Origin] = []
@@ -180,6 +179,7 @@ def test_an_upload_arrives_whole(loop: Loop) -> None:
         assert wire.answer(1)[1] == body
 
 
+@pytest.mark.in_process
 def test_draining_finishes_what_runs_and_then_ends(loop: Loop) -> None:
     with router(loop.listen(lambda: Origin("original")), loop=loop) as running, Wire(running.port) as wire:
         wire.head(1, method="POST", path="/echo", end=False)
@@ -205,6 +205,7 @@ def test_draining_finishes_what_runs_and_then_ends(loop: Loop) -> None:
         wait_for(lambda: not running.core.clients)
 
 
+@pytest.mark.in_process
 def test_a_client_that_goes_away_leaves_nothing(loop: Loop) -> None:
     origins: list[Origin] = []
     lost = threading.Event()
@@ -224,10 +225,11 @@ def test_a_client_that_goes_away_leaves_nothing(loop: Loop) -> None:
         assert wire.answer(3)[1] == b"original"
         wire.socket.close()
         assert lost.wait(15)
-        stats = running.core.ports[running.listen]
+        stats = running.core.ports[LISTEN]
         assert (stats.default_stats.open, stats.stats.open_connections) == (0, 0)
 
 
+@pytest.mark.in_process
 def test_a_connection_that_was_made_ahead_is_used(loop: Loop) -> None:
     """A client that was silent at first: the router has connected, to see whether the server speaks first."""
     made: list[Origin] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hpack import Decoder
 
 from ktpy_router.h2 import frames, hpack
-from ktpy_router.h2.answer import answer, fallback_field, is_grpc, is_head, is_idempotent, is_interim, mark_value
+from ktpy_router.h2.answer import answer, fallback_field, is_final, is_grpc, is_head, is_idempotent, mark_value
 
 
 def fields(payload: bytes) -> dict[str, str]:
@@ -61,5 +61,6 @@ def test_what_a_request_is() -> None:
 
 
 def test_what_an_answer_is() -> None:
-    assert is_interim(hpack.block([(b":status", b"103")]))
-    assert not is_interim(hpack.block([(b":status", b"200")]))
+    assert is_final(hpack.block([(b":status", b"200")]))
+    assert not is_final(hpack.block([(b":status", b"103")]))
+    assert not is_final(hpack.block([(b"grpc-status", b"0")]))

@@ -112,6 +112,7 @@ def test_a_stream_that_is_over_does_not_wait_for_others() -> None:
     peer = bench.peers[link]
     bench.open(3, POST, end=False)
     bench.open(5)
+    bench.send(frames.window_update(5, 1 << 20))
     bench.answer(link, peer.head(3, OK) + peer.head(5, OK, end=False))
     bench.answer(link, frames.frame(DATA, 0, 5, bytes(16384)) * 5)
     assert bench.relay.waiting
@@ -137,6 +138,7 @@ def test_upstreams_get_credit_for_what_the_client_took_only() -> None:
 def test_an_upstream_that_sends_more_than_its_window_is_left() -> None:
     bench, link = ready()
     bench.open(3)
+    bench.send(frames.window_update(3, 2 * LINK_WINDOW))
     bench.answer(link, bench.peers[link].head(3, OK, end=False))
     for _ in range(LINK_WINDOW // 16384):
         bench.answer(link, frames.frame(DATA, 0, 3, bytes(16384)))
@@ -219,8 +221,11 @@ def test_an_upstream_that_does_not_acknowledge_is_not_waited_for() -> None:
 def test_wrong_credit_of_an_upstream_resets_its_stream(credit: int) -> None:
     bench, link = ready()
     bench.open(3, POST, end=False)
-    (reset,) = bench.answer(link, frames.window_update(3, credit))
+    bench.at(link)
+    head, *_ = bench.answer(link, frames.window_update(3, credit))
 
+    assert (":status", "502") in bench.client.fields(head)
+    (reset,) = bench.at(link)
     assert (reset.kind, reset.stream) == (RST_STREAM, 3)
 
 

@@ -189,6 +189,7 @@ def test_an_answer_that_is_complete_is_not_reset_for_the_upload() -> None:
 def test_an_answer_that_waits_for_the_client_survives_its_connection() -> None:
     bench, link = ready()
     bench.open(3)
+    bench.send(frames.window_update(3, 1000))
     bench.answer(link, bench.peers[link].head(3, OK, end=False) + frames.data(3, bytes(65000), end=False))
     bench.answer(link, frames.data(3, bytes(1000), end=True))
     bench.relay.lost(link, "closed the connection")

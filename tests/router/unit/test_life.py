@@ -103,6 +103,19 @@ def test_counters_are_reported_with_the_number_of_the_question(tmp_path):
     with_life(tmp_path, test)
 
 
+def test_one_that_was_asked_to_drain_before_accepts_from_then_on_as_long_as_others(tmp_path):
+    def test(life: Life, wire: Any) -> None:
+        now = life.core.loop.time()
+        assert life.linger(now) == 5.0
+
+        life.heard(wire, {"type": "drain"})
+
+        assert 2.9 < life.linger(now + 2.0) <= 3.1
+        assert life.linger(now + 6.0) == 0.0
+
+    with_life(tmp_path, test)
+
+
 def test_draining_asks_every_client_to_go_and_is_not_ready(tmp_path):
     def test(life: Life, wire: Any) -> None:
         client = Client()

@@ -75,12 +75,22 @@ def test_a_process_that_starts_later_falls_back_on_what_the_first_one_read(files
 def test_what_is_kept_is_read_again_and_leaves_no_other_file(files):
     table = Table.from_json(text(8))
 
-    files.keep(table)
-    files.keep(table)
+    for _ in range(2):
+        files.begin(table.to_json())()
 
     assert files.state is not None
     assert store.read(files.state) == table
     assert list(files.state.parent.iterdir()) == [files.state]
+
+
+def test_what_has_only_begun_is_not_the_state_yet(files):
+    files.begin(text(7))()
+    settle = files.begin(text(8))
+    assert files.state is not None
+    assert store.read(files.state).version == 7
+
+    settle()
+    assert store.read(files.state).version == 8
 
 
 def test_a_write_that_fails_leaves_the_old_one(files, tmp_path):
@@ -89,13 +99,13 @@ def test_a_write_that_fails_leaves_the_old_one(files, tmp_path):
     (folder / "in the way").touch()
 
     with pytest.raises(OSError, match="directory"):
-        files.keep(Table.from_json(text(8)))
+        files.begin(text(8))()
 
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
 
 
 def test_without_a_state_file_nothing_is_kept(files):
-    files._replace(state=None).keep(Table.from_json(text(8)))
+    files._replace(state=None).begin(text(8))()
 
     assert files.state is not None
     assert not files.state.exists()
