@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ktpy.cluster.gateway import Cluster
 from ktpy.laptop.machine import Laptop
 from ktpy.model.events import Event
+from ktpy.model.router_manifests import RouterShape
 from ktpy.model.settings import Settings
 from ktpy.model.shape import PodShape
 from ktpy.stop import Stop
@@ -41,4 +42,5 @@ class Kt:
     dial: Callable[[str], Dial]
     chance: Callable[[], str]
     shape: PodShape
+    router: RouterShape
     tunnel: Callable[..., Tunnel]

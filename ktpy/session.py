@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from ktpy import undo
 from ktpy.errors import Conflict, LeftBehind, NotFound, Taken, Unreachable
@@ -37,11 +37,15 @@ class Session:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, kt: Kt, mode: str, target: Ref) -> Iterator[Session]:
-        """A Lease with a heartbeat. Resources: leaving gives back everything. Errors: LeftBehind where that failed."""
+    def open(cls, kt: Kt, mode: str, target: Ref, *, notes: Mapping[str, str] | None = None) -> Iterator[Session]:
+        """A Lease with a heartbeat, and NOTES for whoever gives back. Resources: leaving gives back everything.
+
+        Errors: LeftBehind where that failed.
+        """
         identity = new_identity(kt, mode, target)
         try:
-            lease = kt.cluster.create(manifests.lease(identity, kt.cluster.namespace, rfc3339(kt.cluster.now())))
+            now = rfc3339(kt.cluster.now())
+            lease = kt.cluster.create(manifests.lease(identity, kt.cluster.namespace, now, notes=notes))
         except Unreachable:  # it may have been made all the same
             _give_all_back(kt, identity.session)
             raise
@@ -147,7 +151,7 @@ def _give_all_back(kt: Kt, session: SessionId) -> None:
 
     def is_done() -> bool:
         nonlocal report
-        report = undo.give_back(kt.cluster, session, late_writes=False)
+        report = undo.give_back(kt.cluster, session, late_writes=False, linger=kt.settings.linger)
         return not report.left or not report.again
 
     persist(kt, is_done)

@@ -9,13 +9,14 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ktpy import closing, restore
 from ktpy.cluster.gateway import Cluster
-from ktpy.errors import Conflict, KtError, NotFound, Taken, Unreachable
-from ktpy.model import names
-from ktpy.model.diversion import given_back, holder_of, marked_by, touched
+from ktpy.errors import Conflict, Forbidden, KtError, NotFound, Taken, Unreachable
+from ktpy.model import names, preview
+from ktpy.model.diversion import WORKLOADS, marked_by
 from ktpy.model.liveness import Holder, Life, holder_from, lost_holder
 from ktpy.model.names import SessionId
-from ktpy.model.ref import Object, Ref, annotations_of, labels_of, ref_of, uid_of
+from ktpy.model.ref import Object, annotations_of, labels_of, ref_of, uid_of
 
 log = logging.getLogger(__name__)
 
@@ -29,19 +30,6 @@ class Report:
     did: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     again: bool = False
-
-
-def put_back(cluster: Cluster, ref: Ref, session: SessionId, *, start: Object | None = None) -> Object | None:
-    """Undo SESSION's change of one Service. Doing it twice, or too late, changes nothing. START: as last read."""
-    return cluster.change(ref, lambda now: given_back(now, session), start=start)
-
-
-def touch(cluster: Cluster, ref: Ref, session: SessionId) -> None:
-    """Move the Service's resourceVersion, so that a late write of a dead SESSION meets 409 and not its old version.
-
-    With our marks: were we killed in between, `clean` would find them like those of any dead session.
-    """
-    cluster.change(ref, lambda now: now if names.SESSION in labels_of(now) else touched(now, session))
 
 
 def was_born_ours(thing: Object, session: SessionId) -> bool:
@@ -105,6 +93,43 @@ class _Deeds:
             self.left.append(f"{what}: {error.what}")
 
 
+def target_of(lease: Object | None) -> str:
+    """The name of the Service that a session's LEASE is for, and that is not its own: a preview changes nobody's."""
+    if lease is None or _is_a_previews(lease):
+        return ""
+    return annotations_of(lease).get(names.TARGET, "").partition("/")[2]
+
+
+def _is_a_previews(lease: Object) -> bool:
+    return annotations_of(lease).get(names.MODE) == names.ROLE_PREVIEW
+
+
+def published_by(cluster: Cluster, session: SessionId, lease: Object | None) -> Sequence[Object]:
+    """The Service that SESSION published, if it did; what has its name or its labels and is not it is its owner's."""
+    if lease is None:
+        found = cluster.find("Service", labels={names.SESSION: session})
+    elif _is_a_previews(lease):
+        service = cluster.get(cluster.ref("Service", annotations_of(lease)[names.TARGET].partition("/")[2]))
+        found = [service] if service else []
+    else:
+        return []
+    return [service for service in found if preview.is_published_by(service, session, lease)]
+
+
+def take_away(cluster: Cluster, service: Object, session: SessionId) -> bool:
+    """Delete the SERVICE that SESSION published. Where somebody has applied one of his own over it, it is his now."""
+    if service["metadata"].get("deletionTimestamp"):
+        return False
+    if not preview.is_adopted(service, session):
+        return cluster.delete(ref_of(service), uid=uid_of(service))
+
+    def his(now: Object) -> Object:
+        return preview.handed_over(now, session) if uid_of(now) == uid_of(service) else now
+
+    restore.forget_us(cluster, cluster.change(ref_of(service), his, start=service))
+    return True
+
+
 def services_of(cluster: Cluster, session: SessionId, lease: Object | None) -> Sequence[Object]:
     """The Services that SESSION holds, and the one it was made for (whose switch may still be on its way).
 
@@ -112,8 +137,7 @@ def services_of(cluster: Cluster, session: SessionId, lease: Object | None) -> S
     """
     labelled = cluster.find("Service", labels={names.SESSION: session})
     found = {s["metadata"]["name"]: s for s in labelled if marked_by(s) == session}
-    target = annotations_of(lease).get(names.TARGET, "") if lease else ""
-    name = target.partition("/")[2]
+    name = target_of(lease)
     if name and name not in found:
         service = cluster.get(cluster.ref("Service", name))
         if service:
@@ -121,11 +145,34 @@ def services_of(cluster: Cluster, session: SessionId, lease: Object | None) -> S
     return list(found.values())
 
 
-def give_back(cluster: Cluster, session: SessionId, *, late_writes: bool = True) -> Report:
-    """Everything of SESSION: Services to their owners, then shadow pods, Secret, and the Lease last.
+def scaled_by(cluster: Cluster, session: SessionId, lease: Object | None) -> Sequence[Object]:
+    """The workload that SESSION scales, by its LEASE; where that is gone, what wears its marks."""
+    if lease is None:
+        return [workload for workload in workloads(cluster) if marked_by(workload) == session]
+    kind, _, name = annotations_of(lease).get(names.SCALED, "").partition("/")
+    found = [cluster.get(cluster.ref(one, name)) for one in WORKLOADS if one.lower() == kind]
+    return [workload for workload in found if workload]
+
+
+def workloads(cluster: Cluster) -> list[Object]:
+    """The Deployments and StatefulSets that wear a session's label; none of a kind that this user may not list."""
+    found: list[Object] = []
+    for kind in WORKLOADS:
+        try:
+            found += cluster.find(kind, labels={names.SESSION: None})
+        except Forbidden:
+            log.debug("this user may not list %ss: what a lost session scaled is not looked for", kind)
+    return found
+
+
+def give_back(
+    cluster: Cluster, session: SessionId, *, late_writes: bool = True, linger: float = names.LINGER_SECONDS
+) -> Report:
+    """Everything of SESSION: its rows, Services to their owners, then shadow pods, Secret, and the Lease last.
 
     LATE_WRITES: the session may still be there and write (it is not, when it gives back itself). The Lease stays while
-    a Service could not be given back, so that the next `clean` finds it.
+    a Service could not be given back, so that the next `clean` finds it. LINGER: seconds between a Service's return
+    and the end of its router.
     """
     deeds = _Deeds()
     lease_ref = cluster.ref("Lease", names.lease_name(session))
@@ -135,13 +182,29 @@ def give_back(cluster: Cluster, session: SessionId, *, late_writes: bool = True)
     def look() -> bool:
         nonlocal lease
         lease = cluster.get(lease_ref)
-        seen["services"] = services_of(cluster, session, lease)
+        seen["services"] = [*scaled_by(cluster, session, lease), *services_of(cluster, session, lease)]
+        seen["published"] = published_by(cluster, session, lease)
         seen["pods"] = cluster.find("Pod", labels={names.SESSION: session})
         return False
 
+    def leave() -> bool:
+        def alive(other: str) -> bool:
+            return is_alive(cluster, SessionId(other))
+
+        target = target_of(lease)
+        return bool(target) and closing.leave(
+            cluster, target, session, linger=linger, alive=alive, late_writes=late_writes
+        )
+
+    def give(service: Object) -> bool:
+        return restore.give(cluster, service, session, ref_of(service), late_writes=late_writes)
+
     deeds.do("looked for what it holds", look)
+    deeds.do("its routes struck", leave)
     for service in seen.get("services", ()):
-        deeds.do(f"{ref_of(service)} given back", lambda s=service: _give_service(cluster, s, session, late_writes))  # type: ignore[misc]
+        deeds.do(f"{ref_of(service)} given back", lambda s=service: give(s))  # type: ignore[misc]
+    for service in seen.get("published", ()):
+        deeds.do(f"{ref_of(service)} taken away", lambda s=service: take_away(cluster, s, session))  # type: ignore[misc]
     if deeds.left:
         return Report(tuple(deeds.did), tuple(deeds.left), deeds.again)
     for pod in seen.get("pods", ()):
@@ -163,33 +226,20 @@ def _delete_pod(cluster: Cluster, pod: Object) -> bool:
     return cluster.delete(ref_of(pod), uid=uid_of(pod), grace=POD_GRACE_SECONDS)
 
 
-def _give_service(cluster: Cluster, service: Object, session: SessionId, late_writes: bool) -> bool:
-    """True if it was changed. Somebody else's Service is not touched, but for the version that a late write needs."""
-    ref = ref_of(service)
-    was_held = given_back(service, session) != service
-    if not was_held and late_writes and holder_of(service) is None:
-        touch(cluster, ref, session)
-    forget_us(cluster, put_back(cluster, ref, session))
-    return was_held
-
-
-def forget_us(cluster: Cluster, service: Object | None) -> None:
-    """Our entry out of a SERVICE that is its owner's again; while another session holds it, it guards his selector."""
-    if service is not None and holder_of(service) is None:
-        cluster.forget_us(service)
-
-
 def sessions(cluster: Cluster) -> list[Holder]:
-    """Every session that has a Lease here, and those that left only a mark on a Service."""
+    """Every session that has a Lease here, and those that left only a mark on a Service or workload."""
     leases = cluster.find("Lease", labels={names.ROLE: names.ROLE_SESSION})
     holders = [holder_from(lease, cluster.now()) for lease in leases if is_a_sessions(lease)]
     found = {holder.session: holder for holder in holders}
-    left = {marked_by(service) for service in cluster.find("Service", labels={names.SESSION: None})}
+    services = cluster.find("Service", labels={names.SESSION: None})
+    left = {marked_by(thing) for thing in [*services, *workloads(cluster)]}
+    left |= {preview.publisher(s) for s in services if not s["metadata"].get("deletionTimestamp")}
     for pod in cluster.find("Pod", labels={names.ROLE: names.ROLE_SHADOW, names.SESSION: None}):
         session = SessionId(labels_of(pod)[names.SESSION])
         if was_born_ours(pod, session) and not pod["metadata"].get("deletionTimestamp"):
             left.add(session)
-    found |= {session: lost_holder(session) for session in left if session and session not in found}
+    routers = {labels_of(lease).get(names.SESSION) for lease in closing.leases(cluster)}
+    found |= {session: lost_holder(session) for session in left - routers if session and session not in found}
     return sorted(found.values(), key=lambda holder: holder.session)
 
 
@@ -204,14 +254,20 @@ def holder_named(cluster: Cluster, session: SessionId) -> Holder:
     return holder_from(lease, cluster.now()) if lease else lost_holder(session)
 
 
+def is_alive(cluster: Cluster, session: SessionId, older_than: float = names.DEAD_SECONDS) -> bool:
+    """Whether the session called SESSION is there and beats."""
+    return not is_dead(holder_named(cluster, session), older_than)
+
+
 def is_dead(holder: Holder, older_than: float) -> bool:
     """No heartbeat for OLDER_THAN seconds, no Lease at all, or its end was begun by somebody."""
     return holder.life is Life.ENDED or holder.age >= older_than
 
 
 def end(
-    cluster: Cluster, holder: Holder, who: str, *, force: bool = False, older_than: float = names.DEAD_SECONDS
-) -> Report:
+    cluster: Cluster, holder: Holder, who: str, *, force: bool = False, older_than: float = names.DEAD_SECONDS,
+    linger: float = names.LINGER_SECONDS,
+) -> Report:  # fmt: skip
     """End another's session: take its Lease, then give back. Raises Taken if it is alive after all, unless FORCE."""
     end_by(cluster, holder.session, who, may=lambda now: force or is_dead(now, older_than))
-    return give_back(cluster, holder.session)
+    return give_back(cluster, holder.session, linger=linger)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -65,3 +66,31 @@ def each(work: Callable[[S], T], items: Sequence[S], *, at_once: int = 12) -> li
     with ThreadPoolExecutor(min(at_once, len(items)), thread_name_prefix="ktpy-call") as pool:
         futures = [pool.submit(work, item) for item in items]
     return [future.result() for future in futures]
+
+
+def within(seconds: float, work: Callable[[S], T], items: Sequence[S]) -> list[T | None]:
+    """WORK done on every item at the same time; None for each that took longer than SECONDS, and is not waited for.
+
+    A call that cannot be cut short goes on in its daemon thread, which dies with the process.
+    """
+    answers: list[T | None] = [None] * len(items)
+    failures: list[BaseException] = []
+    left = threading.Semaphore(0)
+
+    def run(number: int) -> None:
+        try:
+            answers[number] = work(items[number])
+        except Exception as error:  # raised below, in the thread that asked
+            failures.append(error)
+        finally:
+            left.release()
+
+    for number in range(len(items)):
+        threading.Thread(target=run, args=(number,), name=f"ktpy-within-{number}", daemon=True).start()
+    until = time.monotonic() + seconds
+    for _ in items:
+        if not left.acquire(timeout=max(0.0, until - time.monotonic())):
+            break
+    if failures:
+        raise failures[0]
+    return list(answers)

@@ -17,6 +17,7 @@ from ktpy import __version__
 from ktpy.cli.say import Say, harmless
 from ktpy.laptop import config
 from ktpy.model import image, names
+from ktpy.model.router_manifests import RouterShape
 from ktpy.model.settings import Settings, from_environment, layered
 from ktpy.model.shape import PodShape
 from ktpy.stop import Stop
@@ -106,6 +107,7 @@ class App:
             tunnel=_tunnel,
             chance=lambda: secrets.token_hex(4),
             shape=shape(settings),
+            router=router_shape(settings),
         )
 
     def tell(self, event: Any) -> None:
@@ -142,14 +144,29 @@ def shape(settings: Settings) -> PodShape:
     """How this user's pods are to look."""
     default = PodShape(image="")
     shadow = settings.image or image.reference(settings.prefix or "", image.IMAGES["shadow"].name, __version__)
+    return _shaped(settings, shadow, default.requests, default.limits)
+
+
+def router_shape(settings: Settings) -> RouterShape:
+    """The same for the router's pods."""
+    router = settings.router_image or image.reference(settings.prefix or "", image.IMAGES["router"].name, __version__)
+    default = RouterShape.pod_default()
+    return RouterShape(
+        _shaped(settings, router, default.requests, default.limits),
+        replicas=settings.router_replicas,
+        drain=settings.drain,
+    )
+
+
+def _shaped(settings: Settings, name: str, requests: Mapping[str, str], limits: Mapping[str, str]) -> PodShape:
     return PodShape(
-        image=shadow,
+        image=name,
         pull_policy=settings.pull_policy,
         pull_secret=settings.pull_secret,
         service_account=settings.service_account,
         node_selector=settings.node_selector,
         labels=settings.label,
         annotations=settings.annotation,
-        requests={**default.requests, **settings.requests},
-        limits={**default.limits, **settings.limits},
+        requests={**requests, **settings.requests},
+        limits={**limits, **settings.limits},
     )

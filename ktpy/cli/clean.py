@@ -41,6 +41,7 @@ def command(ctx: click.Context, /, dry_run: bool, older_than: float | None, olde
             say.words("To do it: ktpy clean --all --yes")
         return
     results = clean.clean(kt, sessions, older_than=older_than, force=everything)
+    results += clean.sweep(kt, older_than=older_than)
     show(
         say, results + clean.clean_ktctl(kt, services), nothing=f"Nothing to clean in namespace {kt.cluster.namespace}."
     )

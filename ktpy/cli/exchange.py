@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +12,11 @@ from ktpy.cli.holding import Held, holding
 from ktpy.cli.types import SECONDS, TARGET
 from ktpy.model import ports
 from ktpy.model.events import Ready
+from ktpy.model.marks import EVERYTHING
 from ktpy.model.target import Target
+
+if TYPE_CHECKING:
+    from ktpy.kt import Kt
 
 
 @click.command(
@@ -42,6 +47,20 @@ Examples:
     metavar="TIME",
     help="How long the command after -- may take to open its ports.",
 )
+@click.option(
+    "--mode",
+    type=click.Choice(["router", "selector", "direct", "scale"]),
+    default="router",
+    help="Through a router that falls back to the cluster while this laptop is away (selector is KT-Connect's name "
+    "for it); straight to this laptop's pod; or with the workload scaled to 0 meanwhile.",
+)
+@click.option(
+    "--recover-wait-time",
+    type=SECONDS,
+    default="120s",
+    metavar="TIME",
+    help="With --mode scale: how long the end waits for the workload's first pod.",
+)
 @click.option("--take-over", is_flag=True, help="End the session that holds the Service, if its heartbeat stopped.")
 @click.option(
     "--if-taken-back",
@@ -69,8 +88,6 @@ def command(ctx: click.Context, /, target: Target, exposed: tuple[str, ...], **h
     the Service is switched when its ports listen, and the exchange ends with it. Ctrl-C gives the Service back first,
     then ends the command and all that it started; a command that reads the terminal needs --interactive.
     """
-    from ktpy.modes import exchange as mode
-
     held = Held(
         ctx.obj, "exchange", how["command"], wait=how["wait"], check=how["check_ports"], events=how["events"],
         interactive=how["interactive"],
@@ -79,23 +96,36 @@ def command(ctx: click.Context, /, target: Target, exposed: tuple[str, ...], **h
     if how["background"] and not how["dry_run"]:
         return held.in_background()
     with holding(held) as kt:
-        plan = mode.looked(kt, target, wanted, take_over=how["take_over"], dry_run=how["dry_run"])
+        plan, steps, run = _way(kt, target, wanted, how, lambda: held.gate(kt, plan.routes))
         if how["dry_run"]:
-            held.print_plan(mode.steps(kt, plan))
+            held.print_plan(steps())
             return 0
         if not how["command"]:
             held.expect_listeners(plan.routes)
-        with (
-            held.child(kt),
-            mode.exchange(
-                kt, plan, gate=lambda: held.gate(kt, plan.routes), again=how["if_taken_back"] == "again"
-            ) as link,
-        ):
-            held.ready(kt, link, ready_text(kt.cluster.namespace, plan), plan.routes)
+        with held.child(kt), run() as link:
+            held.ready(kt, link, ready_text(kt.cluster.namespace, plan, how["mode"]), plan.routes)
     return held.exit_code(kt)
 
 
-def ready_text(namespace: str, plan: Any) -> Ready:
+def _way(kt: Kt, target: Target, wanted: Any, how: dict[str, Any], gate: Callable[[], None]) -> tuple[Any, Any, Any]:
+    """The plan of the chosen mode, how to tell its steps, and how to run it."""
+    from ktpy.modes import exchange as direct
+    from ktpy.modes import mesh, scale
+
+    seen = {"take_over": how["take_over"], "dry_run": how["dry_run"]}
+    again = how["if_taken_back"] == "again"
+    plan: Any
+    if how["mode"] == "direct":
+        plan = direct.looked(kt, target, wanted, **seen)
+        return plan, lambda: direct.steps(kt, plan), lambda: direct.exchange(kt, plan, gate=gate, again=again)
+    if how["mode"] == "scale":
+        plan, wait = scale.looked(kt, target, wanted, **seen), how["recover_wait_time"]
+        return plan, lambda: scale.steps(kt, plan), lambda: scale.exchange(kt, plan, gate=gate, recover_wait=wait)
+    plan = mesh.looked(kt, target, wanted, EVERYTHING, **seen)
+    return plan, lambda: mesh.steps(kt, plan), lambda: mesh.mesh(kt, plan, gate=gate, again=again, mode="exchange")
+
+
+def ready_text(namespace: str, plan: Any, mode: str) -> Ready:
     """The four facts."""
     name, first = plan.ref.name, plan.routes[0].service.port
     pods = len(plan.pods)
@@ -106,8 +136,18 @@ def ready_text(namespace: str, plan: Any) -> Ready:
         namespace=namespace,
         target=str(plan.ref),
         taken=(*(f"port {route}" for route in plan.routes), wait),
-        affected="ALL requests, everyone's; older connections stay with the old pods until their clients reconnect.",
+        affected=_affected(plan, mode),
         try_=f"kubectl -n {namespace} port-forward service/{name} 8000:{first}, then: curl http://127.0.0.1:8000/",
         stop=f"Ctrl-C, or from anywhere: ktpy leave {name}",
         others=tuple(f"{other.owner} ({other.mode} of {other.target})" for other in plan.others),
     )
+
+
+def _affected(plan: Any, mode: str) -> str:
+    """Who notices, and how others go on with the same Service."""
+    rest = "older connections stay with the old pods until their clients reconnect."
+    if mode in ("direct", "scale"):
+        return f"ALL requests, everyone's; {rest}"
+    marks = ", ".join(row.mark for row, _ in plan.here)
+    others = f" but those marked {marks}" if marks else ""
+    return f"ALL requests, everyone's{others}; {rest} Others go on with: ktpy mesh {plan.ref.name} --expose PORT"

@@ -35,7 +35,7 @@ TABLE: dict[str, Legacy] = {
     "--dryRun": Legacy("--dry-run", False),
     "--localOnly": Legacy(None, False, "ktpy changes nothing on the laptop that would have to be cleaned."),
     "--sortBy": Legacy("--sort-by", True),
-    "--showConnector": Legacy(None, False, "birdseye shows every session."),
+    "--showConnector": Legacy("--show-connector", False),
     "--hideNaturalService": Legacy("--only-taken", False),
     "--useLocalTime": Legacy(None, False, _NO_CLOCK),
     "--useShadowDeployment": Legacy(None, False, "a shadow that is evicted is replaced by ktpy itself."),

@@ -14,6 +14,8 @@ from ktpy.errors import Exit, KtError, Usage
 
 TABLE = {
     "exchange": ("ktpy.cli.exchange", "All of a Service's traffic is answered by this laptop."),
+    "mesh": ("ktpy.cli.mesh", "Only requests that carry a mark are answered by this laptop."),
+    "preview": ("ktpy.cli.preview", "A process of this laptop becomes a new Service."),
     "recover": ("ktpy.cli.recover", "Give a Service back that a dead session still holds."),
     "clean": ("ktpy.cli.clean", "Give back everything that dead sessions left in a namespace."),
     "birdseye": ("ktpy.cli.birdseye", "Who holds what in this namespace, since when, alive or not."),

@@ -20,6 +20,7 @@ from ktpy.model.events import (
     FirstRequest,
     Note,
     Ready,
+    Rules,
     Step,
     Tunnel,
     Waiting,
@@ -85,6 +86,8 @@ class Say:
             return self._failed(event)
         if isinstance(event, Ready):
             return self._ready(event)
+        if isinstance(event, Rules):
+            return "\n".join(event.lines)
         if isinstance(event, Tunnel):
             return self._tunnel(event.state, event.why)
         return "" if self.quiet else self._progress(event)
@@ -116,8 +119,9 @@ class Say:
 
     def _ready(self, event: Ready) -> str:
         here = f"you and {', '.join(event.others)}" if event.others else "nobody else"
+        what = event.what or f"{event.target} is"
         lines = [
-            self._colour(BOLD, f"Ready after {event.seconds:.1f} s: {event.target} is answered by this laptop."),
+            self._colour(BOLD, f"Ready after {event.seconds:.1f} s: {what} answered by this laptop."),
             f"  taken     {'; '.join(event.taken)}",
             f"  affects   {event.affected}",
             f"  here      {here}",

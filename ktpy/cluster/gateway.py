@@ -178,6 +178,12 @@ class Cluster:
                 now = self.get(ref_of(now))
         raise Conflict(f"{ref_of(thing)} is written by others all the time.")
 
+    # speaking with pods
+
+    def ask_pod(self, pod: str, port: int, method: str, path: str, body: str = "") -> tuple[int, str]:
+        """Status and text of one HTTP request to PORT on the loopback of POD, through a port-forward."""
+        return self._api.ask_pod(self.namespace, pod, port, method, path, body)
+
     # plumbing
 
     def _call(self, method: str, where: str, query: Mapping[str, str] | None = None, body: Any = None, *,

@@ -43,13 +43,15 @@ class Lines(Protocol):
 
 
 class Api(Protocol):
-    """What the gateway needs of an API server; the tests' in-memory one has the same two verbs."""
+    """What the gateway needs of an API server; the tests' in-memory one has the same verbs."""
 
     def call(
         self, method: str, path: str, query: Mapping[str, str], body: Any = None, *, content: str = "application/json"
     ) -> Answer: ...
 
     def lines(self, path: str, query: Mapping[str, str]) -> contextlib.AbstractContextManager[Lines]: ...
+
+    def ask_pod(self, namespace: str, pod: str, port: int, method: str, path: str, body: str) -> tuple[int, str]: ...
 
 
 class _HttpLines:
@@ -121,6 +123,14 @@ class HttpApi:
             yield _HttpLines(response)
         finally:
             response.close()
+
+    def ask_pod(self, namespace: str, pod: str, port: int, method: str, path: str, body: str) -> tuple[int, str]:
+        from ktpy.cluster.podhttp import ask  # its WebSocket takes long to import, and few commands speak to pods
+
+        started = time.monotonic()
+        status, text = ask(self._endpoint, namespace, pod, port, method, path, body, timeout=self._timeout)
+        log.debug("%s %s of pod/%s → %d, %.0f ms", method, path, pod, status, (time.monotonic() - started) * 1e3)
+        return status, text
 
     def _ask(
         self, method: str, path: str, query: Mapping[str, str], body: Any, content: str,

@@ -1,4 +1,7 @@
-"""How a Service is pointed at a shadow and given back: pure functions on its raw JSON, with the undo note."""
+"""How a Service is pointed at a shadow and given back: pure functions on its raw JSON, with the undo note.
+
+The note serves whatever else of somebody's is changed: of a workload, its number of replicas (model/scaling.py).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from ktpy.model.names import NOTE, SESSION, SessionId
 from ktpy.model.ref import Object, annotations_of, labels_of, uid_of
 
 VERSION = 1
+WORKLOADS = ("Deployment", "StatefulSet")
+REPLICAS = "spec.replicas"  # what a workload's note speaks of
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,26 @@ def selector_of(service: Object) -> dict[str, str]:
     return dict(service.get("spec", {}).get("selector") or {})
 
 
+def values_of(thing: Object) -> dict[str, str]:
+    """The values that a note on THING speaks of, each by its own name: a Service's selector, a workload's replicas."""
+    if thing.get("kind") in WORKLOADS:
+        return {REPLICAS: str(thing["spec"].get("replicas", 1))}
+    return selector_of(thing)
+
+
+def with_values(thing: Object, values: Mapping[str, str]) -> Object:
+    """THING with VALUES in their place; a number of replicas that is none is left out."""
+    if thing.get("kind") not in WORKLOADS:
+        return {**thing, "spec": {**thing["spec"], "selector": dict(values)}}
+    replicas = values[REPLICAS]
+    return {**thing, "spec": {**thing["spec"], "replicas": int(replicas)}} if replicas.isdecimal() else thing
+
+
 def is_stale(thing: Object, note: Note) -> bool:
     """A note of another object, or copied without its label, or whose values are all gone, restores nothing."""
     if marked_by(thing) != note.session:
         return True
-    now = selector_of(thing)
+    now = values_of(thing)
     return not any(now.get(key) == value for key, value in note.set.items())
 
 
@@ -76,7 +96,7 @@ def holder_of(service: Object) -> SessionId | None:
 def is_in_force(service: Object, session: SessionId) -> bool:
     """Whether SESSION's diversion is whole: with one value of its owner's in between, the selector finds no pod."""
     note = note_of(service)
-    return note is not None and holder_of(service) == session and selector_of(service) == note.set
+    return note is not None and holder_of(service) == session and values_of(service) == note.set
 
 
 def diverted(service: Object, session: SessionId, value: str) -> Object:
@@ -86,14 +106,21 @@ def diverted(service: Object, session: SessionId, value: str) -> Object:
     """
     was = selector_of(service)
     set_ = dict.fromkeys(was, value)
-    new = _marked(service, Note(session, uid_of(service), was, set_))
-    new["spec"]["selector"] = set_
-    return new
+    return changed(service, session, was=was, set_=set_)
 
 
-def touched(service: Object, session: SessionId) -> Object:
-    """SERVICE with SESSION's marks and nothing to restore: a write that only moves its version."""
-    return _marked(service, Note(session, uid_of(service), {}, {}))
+def changed(thing: Object, session: SessionId, *, was: Mapping[str, str], set_: Mapping[str, str]) -> Object:
+    """THING with the values SET_ that SESSION gives it, and the note of what they were."""
+    return with_values(_marked(thing, Note(session, uid_of(thing), was, set_)), set_)
+
+
+def touched(thing: Object, session: SessionId) -> Object:
+    """THING with SESSION's marks and nothing to restore: a write that only moves its version.
+
+    A workload gets the label alone: its annotations would be copied to its ReplicaSets, for good.
+    """
+    new = _marked(thing, Note(session, uid_of(thing), {}, {}))
+    return without_note(new) if thing.get("kind") in WORKLOADS else new
 
 
 def _marked(thing: Object, note: Note) -> Object:
@@ -110,16 +137,21 @@ def per_key(now: Mapping[str, str], ours: Mapping[str, str], was: Mapping[str, s
 
 def without_marks(thing: Object, session: SessionId) -> Object:
     """THING without SESSION's note and label; those of another session stay."""
-    new = copy.deepcopy(thing)
     note = note_of(thing)
-    meta = new["metadata"]
-    if note is None or note.session == session:
-        (meta.get("annotations") or {}).pop(NOTE, None)
+    new = without_note(thing) if note is None or note.session == session else copy.deepcopy(thing)
     if labels_of(thing).get(SESSION) == session:
-        meta["labels"].pop(SESSION)
-    for field in ("labels", "annotations"):
-        if meta.get(field) == {}:
-            del meta[field]
+        new["metadata"]["labels"].pop(SESSION)
+    if new["metadata"].get("labels") == {}:
+        del new["metadata"]["labels"]
+    return new
+
+
+def without_note(thing: Object) -> Object:
+    """THING without any undo note."""
+    new = copy.deepcopy(thing)
+    (new["metadata"].get("annotations") or {}).pop(NOTE, None)
+    if new["metadata"].get("annotations") == {}:
+        del new["metadata"]["annotations"]
     return new
 
 
@@ -129,5 +161,4 @@ def given_back(thing: Object, session: SessionId) -> Object:
     note = note_of(thing)
     if note is None or note.session != session or is_stale(thing, note):
         return bare
-    bare["spec"]["selector"] = per_key(selector_of(thing), note.set, note.was)
-    return bare
+    return with_values(bare, per_key(values_of(thing), note.set, note.was))

@@ -26,7 +26,10 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Ready:
-    """The mode is in force. The same four facts for every mode: what is taken, who is affected, try, stop."""
+    """The mode is in force. The same four facts for every mode: what is taken, who is affected, try, stop.
+
+    WHAT is answered by this laptop; the target where it is all of it.
+    """
 
     mode: str
     session: str
@@ -38,6 +41,7 @@ class Ready:
     stop: str
     others: tuple[str, ...] = ()
     seconds: float = 0.0
+    what: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,13 @@ class Note:
     """Something the user should know while the run goes on."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Rules:
+    """LINES to copy: rules that the user's own service mesh may be given."""
+
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -83,13 +94,14 @@ class Failed:
     log: str = ""
 
 
-Event = Step | Waiting | Ready | Note | Tunnel | FirstRequest | Ended | Failed
+Event = Step | Waiting | Ready | Note | Rules | Tunnel | FirstRequest | Ended | Failed
 
 _KINDS: dict[str, type[Any]] = {
     "step": Step,
     "waiting": Waiting,
     "ready": Ready,
     "note": Note,
+    "rules": Rules,
     "tunnel": Tunnel,
     "first-request": FirstRequest,
     "ended": Ended,

@@ -23,8 +23,8 @@ class Identity:
     target: str
 
 
-def lease(identity: Identity, namespace: str, now: str) -> Object:
-    """The session itself: its heartbeat, and the owner of all that it creates. NOW: a MicroTime."""
+def lease(identity: Identity, namespace: str, now: str, *, notes: Mapping[str, str] | None = None) -> Object:
+    """The session itself: its heartbeat, and the owner of what it creates. NOW: a MicroTime. NOTES: more to read."""
     return {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
@@ -37,6 +37,7 @@ def lease(identity: Identity, namespace: str, now: str) -> Object:
                 names.HOST: identity.host,
                 names.MODE: identity.mode,
                 names.TARGET: identity.target,
+                **(notes or {}),
             },
         },
         "spec": {
@@ -90,8 +91,53 @@ def _security(shape: PodShape) -> Object:
     return security
 
 
-def _container(shape: PodShape, ports: Sequence[PodPort]) -> Object:
+def hardened() -> Object:
+    """A container's security context under Pod Security *restricted*, and a root that nobody writes to."""
     return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+
+
+def tolerations() -> list[Object]:
+    """A lost node's pods would else stay for five minutes: longer than anybody waits for a tunnel."""
+    return [
+        {"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 10}
+        for what in ("not-ready", "unreachable")
+    ]
+
+
+def placed(shape: PodShape) -> Object:
+    """What of a pod's spec is the same for all of ours: no token, *restricted*, and where the user wants them."""
+    spec: Object = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": _security(shape),
+    }
+    if shape.service_account:
+        spec["serviceAccountName"] = shape.service_account
+    if shape.pull_secret:
+        spec["imagePullSecrets"] = [{"name": shape.pull_secret}]
+    if shape.node_selector:
+        spec["nodeSelector"] = dict(shape.node_selector)
+    return spec
+
+
+def _tunnel_probe(ports: Sequence[PodPort]) -> Object:
+    """Ready while sshd listens on each of PORTS for the laptop: state 0A of Linux' own tables, in hexadecimal.
+
+    A probe that connects would connect to the laptop's program, every second.
+    """
+    listens = " && ".join(f"echo \"$all\" | grep -q ': [0-9A-F]*:{port.number:04X} [^ ]* 0A '" for port in ports)
+    script = f"all=$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null); {listens}"
+    return {"exec": {"command": ["sh", "-c", script]}, "periodSeconds": 1, "timeoutSeconds": 5}
+
+
+def _container(shape: PodShape, ports: Sequence[PodPort], *, is_probed: bool) -> Object:
+    probe = {"readinessProbe": _tunnel_probe(ports)} if is_probed else {}
+    return {
+        **probe,
         "name": "shadow",
         "image": shape.image,
         "imagePullPolicy": shape.pull_policy,
@@ -100,42 +146,28 @@ def _container(shape: PodShape, ports: Sequence[PodPort]) -> Object:
             for port in ports
         ],
         "resources": {"requests": dict(shape.requests), "limits": dict(shape.limits)},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
+        "securityContext": hardened(),
         "volumeMounts": [{"name": "keys", "mountPath": "/keys", "readOnly": True}],
     }
 
 
 def shadow_pod(
-    name: str, session: SessionId, owner: Object, *, shape: PodShape, ports: Sequence[PodPort], wears: Mapping[str, str]
-) -> Object:
+    name: str, session: SessionId, owner: Object, *, shape: PodShape, ports: Sequence[PodPort],
+    wears: Mapping[str, str], is_probed: bool = False,
+) -> Object:  # fmt: skip
     """A restricted sshd that the laptop connects to. WEARS: the labels by which the diverted Service finds it.
 
-    It has no probe: traffic comes only after ktpy itself has seen the way end to end. It declares each port name of
-    the Service, because an unknown name drops that port from the endpoints.
+    It declares each port name of the Service, because an unknown name drops that port from the endpoints. It has no
+    probe where traffic comes only after ktpy itself has seen the way end to end. IS_PROBED: traffic may come as soon as
+    it is Ready, and it is Ready only while the laptop is there.
     """
     spec: Object = {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        # A lost node's pods would else stay for five minutes: longer than anybody waits for a tunnel.
-        "tolerations": [
-            {"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 10}
-            for what in ("not-ready", "unreachable")
-        ],
+        **placed(shape),
+        "tolerations": tolerations(),
         "terminationGracePeriodSeconds": 600,  # at TERM it serves until its last connection ends
-        "securityContext": _security(shape),
-        "containers": [_container(shape, ports)],
+        "containers": [_container(shape, ports, is_probed=is_probed)],
         "volumes": [{"name": "keys", "secret": {"secretName": names.lease_name(session), "defaultMode": 0o440}}],
     }
-    if shape.service_account:
-        spec["serviceAccountName"] = shape.service_account
-    if shape.pull_secret:
-        spec["imagePullSecrets"] = [{"name": shape.pull_secret}]
-    if shape.node_selector:
-        spec["nodeSelector"] = dict(shape.node_selector)
     return {
         "apiVersion": "v1",
         "kind": "Pod",

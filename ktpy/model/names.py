@@ -9,21 +9,31 @@ from typing import NewType
 SessionId = NewType("SessionId", str)
 
 MANAGER = "ktpy"  # fieldManager of each write
-ROLE = "ktpy.io/role"  # label of what was born ours: session, shadow
+ROLE = "ktpy.io/role"  # label of what was born ours, by its kind of part; see ROLE_…
 SESSION = "ktpy.io/session"  # label: on ours, whose it is; on somebody else's Service, who holds it
 NOTE = "ktpy.io/undo"  # annotation: the undo note
 SELF = "ktpy.io/self"  # annotation of a shadow: its own name, which no copy of it has
+PREVIEW = "ktpy.io/preview"  # label of a preview's shadows, which its Service's selector asks for
 OWNER = "ktpy.io/owner"  # annotations of a Lease
 HOST = "ktpy.io/host"
 MODE = "ktpy.io/mode"
 TARGET = "ktpy.io/target"
+SCALED = "ktpy.io/scaled"  # annotation of a Lease: the workload that its session scales to 0
 SINCE = "ktpy.io/since"
 ENDED_BY = "ktpy.io/ended-by"
 ALLOW = "ktpy.io/allow"
+VERSION = "ktpy.io/version"  # annotation of a router's Lease: the ktpy that set it up
+OPENER = "ktpy.io/opener"  # annotation of a router's Lease: the session that set it up
 
 ROLE_SESSION = "session"
 ROLE_SHADOW = "shadow"
 ROLE_KEY = "key"
+ROLE_ROUTER = "router"
+ROLE_STUNTMAN = "stuntman"
+ROLE_TABLE = "table"
+ROLE_PREVIEW = "preview"  # also the mode's name
+MODE_SCALE = "scale"
+MODE_MANUAL = "mesh-manual"  # the mode of a session whose shadow is one more pod of the Service
 
 SSH_PORT = 2222
 SSH_USER = "tunnel"
@@ -34,6 +44,7 @@ DEAD_SECONDS = 32.0  # 30 s, and 2 s for whole-second stamps and a round trip
 CLEAN_SECONDS = 300.0
 LINGER_SECONDS = 1.5  # kube-proxy may take 1 s to follow a selector
 LABEL_LIMIT = 63
+ROUTER_TAIL = "-kt-router"
 
 
 def short_hash(text: str, length: int = 8) -> str:
@@ -69,3 +80,19 @@ def shadow_name(target: str, mode: str, session: str) -> str:
 def selector_value(session: str) -> str:
     """The value that every key of a diverted selector gets."""
     return f"kt-{short_hash(session)}"
+
+
+def router_name(service: str) -> str:
+    """SERVICE's router: its Deployment, and the ConfigMap with its table, of which there can be only one."""
+    return f"{fitted(service, LABEL_LIMIT - len(ROUTER_TAIL))}{ROUTER_TAIL}"
+
+
+def stuntman_name(service: str, router: str) -> str:
+    """The Service that has SERVICE's own selector while that leads to ROUTER; it outlives it until all is drained."""
+    tail = stuntman_tail(router)
+    return fitted(service, LABEL_LIMIT - len(tail)) + tail
+
+
+def stuntman_tail(router: str) -> str:
+    """How the name of every stuntman of ROUTER ends."""
+    return f"-kt-stuntman-{router.rsplit('-', 1)[-1]}"

@@ -39,7 +39,7 @@ def state_of(pod: Object) -> PodState:
             return PodState(Phase.NO_IMAGE, message or reason)
         if reason in CONFIG_REASONS:
             return PodState(Phase.BROKEN, f"{reason}: {message}".rstrip(": "))
-    if is_ready(pod):
+    if is_ready(pod) or _waits_for_us(pod):
         return PodState(Phase.RUNNING, "")
     return PodState(Phase.COMING, _why_coming(status))
 
@@ -48,6 +48,13 @@ def is_ready(pod: Object) -> bool:
     """Whether endpoints may list it."""
     conditions = (pod.get("status") or {}).get("conditions") or []
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+
+
+def _waits_for_us(pod: Object) -> bool:
+    """It runs, and its own probe fails until the laptop's tunnel is there."""
+    is_probed = any("readinessProbe" in container for container in (pod.get("spec") or {}).get("containers", ()))
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return is_probed and bool(statuses) and all("running" in (status.get("state") or {}) for status in statuses)
 
 
 def _why_coming(status: Object) -> str:

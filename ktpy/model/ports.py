@@ -108,6 +108,16 @@ def ports_of(service: Object, pods: Sequence[Object]) -> tuple[ServicePort, ...]
     return tuple(found)
 
 
+def must_agree(pods: Sequence[Object], ports: Sequence[ServicePort]) -> None:
+    """Errors: KtError where a named targetPort is one number in some pods and another in others: a router has one."""
+    for port in ports:
+        if port.target.isdigit():
+            continue
+        numbers = sorted({numbers[port.target] for pod in pods if port.target in (numbers := named_numbers([pod]))})
+        if len(numbers) > 1:
+            raise KtError(f"Port name '{port.target}' stands for {numbers[0]} in some pods and {numbers[1]} in others.")
+
+
 def table(ports: Sequence[ServicePort]) -> str:
     """The Service's ports in words."""
     return ", ".join(f"{p}/{p.protocol}" if p.protocol != "TCP" else str(p) for p in ports) or "none"
@@ -139,7 +149,7 @@ def _matched(wanted: Expose, name: str, ports: Sequence[ServicePort]) -> Service
     raise NotFound(f"service/{name} has no port '{wanted.service}'; it has {table(ports)}.", paste_line(name, ports))
 
 
-def _pod_port(port: ServicePort) -> PodPort:
+def pod_port(port: ServicePort) -> PodPort:
     """Where no pod tells a name's number any number will do: the shadow declares the name itself."""
     name = None if port.target.isdigit() else port.target
     return PodPort(port.number or port.port, name)
@@ -154,7 +164,7 @@ def resolve(wanted: Sequence[Expose], name: str, ports: Sequence[ServicePort]) -
             raise KtError(
                 f"Port {port} of service/{name} is {port.protocol}; ktpy carries TCP.", paste_line(name, ports)
             )
-        routes.append(Route(port, _pod_port(port), one.host, one.laptop))
+        routes.append(Route(port, pod_port(port), one.host, one.laptop))
     seen: dict[int, Route] = {}
     for route in routes:
         other = seen.setdefault(route.pod.number, route)

@@ -11,7 +11,10 @@ Object = dict[str, Any]
 KINDS: dict[str, tuple[str, str]] = {
     "ConfigMap": ("v1", "configmaps"),
     "Deployment": ("apps/v1", "deployments"),
+    "Event": ("v1", "events"),
     "EndpointSlice": ("discovery.k8s.io/v1", "endpointslices"),
+    "Ingress": ("networking.k8s.io/v1", "ingresses"),
+    "HorizontalPodAutoscaler": ("autoscaling/v2", "horizontalpodautoscalers"),
     "Lease": ("coordination.k8s.io/v1", "leases"),
     "LimitRange": ("v1", "limitranges"),
     "Namespace": ("v1", "namespaces"),

@@ -19,16 +19,20 @@ class Right(NamedTuple):
         return f"{self.verb} {self.resource}{group}{sub}"
 
 
-# (group, resource, verbs): what one developer needs for exchange, recover, clean and birdseye
+# (group, resource, verbs): what one developer needs for every mode, recover, clean and birdseye
 RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("coordination.k8s.io", "leases", ("get", "list", "watch", "create", "patch", "delete")),
     ("", "secrets", ("create", "delete")),
     ("", "pods", ("get", "list", "watch", "create", "delete")),
     ("", "pods/portforward", ("get", "create")),
-    ("", "services", ("get", "list", "watch", "patch")),
-    ("apps", "deployments", ("get",)),
-    ("apps", "statefulsets", ("get",)),
+    ("", "services", ("get", "list", "watch", "create", "patch", "delete")),
+    ("", "configmaps", ("get", "create", "patch", "delete")),
+    ("", "events", ("create",)),
+    ("apps", "deployments", ("get", "list", "watch", "create", "patch", "delete")),
+    ("apps", "statefulsets", ("get", "list", "watch", "patch")),
 )
+# for `ktpy preview --host` alone, and so no part of the Role
+INGRESS = tuple(Right(verb, "networking.k8s.io", "ingresses") for verb in ("create", "delete"))
 
 
 def rights() -> tuple[Right, ...]:
@@ -51,4 +55,7 @@ def role_text(namespace: str) -> str:
     ]
     for group, resource, verbs in RULES:
         lines.append(f'  - {{apiGroups: ["{group}"], resources: ["{resource}"], verbs: [{", ".join(verbs)}]}}')
+    group, resource, verbs = INGRESS[0].group, INGRESS[0].resource, tuple(right.verb for right in INGRESS)
+    lines.append("  # only for `ktpy preview --host`:")
+    lines.append(f'  # - {{apiGroups: ["{group}"], resources: ["{resource}"], verbs: [{", ".join(verbs)}]}}')
     return "\n".join(lines) + "\n"

@@ -18,6 +18,8 @@ class Settings:
     namespace: str | None = None
     timeout: float = 60.0
     linger: float = 1.5
+    drain: float = 60.0
+    router_replicas: int = 2
     image: str | None = None
     prefix: str | None = None
     router_image: str | None = None
@@ -63,9 +65,18 @@ def pull_policy(text: str) -> str:
     return known[text.lower()]
 
 
+def replicas(text: str) -> int:
+    """How many pods a router has. Raises Usage."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:3]) <= 20:
+        raise Usage(f"'{text}' is not a number of router pods from 1 to 20.")
+    return int(text)
+
+
 PARSERS: dict[str, Callable[[str], Any]] = {
     "timeout": seconds,
     "linger": seconds,
+    "drain": seconds,
+    "router_replicas": replicas,
     "pull_policy": pull_policy,
     "node_selector": pairs,
     "label": pairs,
@@ -97,7 +108,9 @@ def layered(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> Settings:
 
 def _checked(key: str, value: Any, source: str) -> Any:
     """A value that is not text: YAML gives numbers and maps."""
-    if key in ("timeout", "linger") and isinstance(value, int | float):
+    if key == "router_replicas" and isinstance(value, int) and not isinstance(value, bool):
+        return replicas(str(value))
+    if key in ("timeout", "linger", "drain") and isinstance(value, int | float):
         return float(value)
     if isinstance(value, Mapping) and PARSERS.get(key) is pairs:
         return {str(k): str(v) for k, v in value.items()}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ktpy.errors import KtError, NotFound, Usage
-from ktpy.model.diversion import note_of, selector_of
+from ktpy.model.diversion import given_back, note_of, selector_of
 from ktpy.model.ref import Object
 
 KINDS = {
@@ -54,7 +54,7 @@ def target(text: str) -> Target:
 def original_selector(service: Object) -> dict[str, str]:
     """The owner's selector, also while the Service is diverted."""
     note = note_of(service)
-    return {**selector_of(service), **note.was} if note else selector_of(service)
+    return selector_of(given_back(service, note.session)) if note else selector_of(service)
 
 
 def in_front_of(workload: Object, services: Sequence[Object]) -> Object:

@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ktpy import undo
+from ktpy import restore
 from ktpy.errors import Conflict, KtError, NotFound, Taken, Unreachable
 from ktpy.kt import Kt
-from ktpy.model import diversion, manifests, names, ports
+from ktpy.model import diversion, happened, manifests, names, ports
 from ktpy.model.events import Note, Step
 from ktpy.model.liveness import Holder
+from ktpy.model.marks import EVERYTHING
 from ktpy.model.names import SessionId
 from ktpy.model.patch import difference
 from ktpy.model.ports import Expose, Route
@@ -24,6 +25,7 @@ from ktpy.modes import look
 from ktpy.modes.link import Link, linked
 from ktpy.session import Session, new_identity, persist
 from ktpy.stop import Stop
+from ktpy.telling import told
 from ktpy.watching import View
 from ktpy.workers import Workers, together
 
@@ -64,6 +66,7 @@ def looked(
     all_ports = ports.ports_of(service, pods)
     routes = ports.resolve(exposed or [ports.plain_expose(name, all_ports)], name, all_ports)
     ports.must_be_complete(routes, name, all_ports)
+    look.must_allow_exchange(kt, service)
     look.must_be_free(kt, service, take_over=take_over and not dry_run)
     plan = Plan(service, pods, routes, look.others_here(kt))
     look.must_pass_dry_run(kt, objects(kt, plan))
@@ -125,7 +128,7 @@ def exchange(kt: Kt, plan: Plan, *, gate: Callable[[], None] = lambda: None, aga
     GATE is waited for between the tunnel and the switch (the laptop's side may still be starting). AGAIN: when the
     owner takes the Service back, divert it again; else that ends the run.
     """
-    with Session.open(kt, MODE, plan.ref) as session:
+    with Session.open(kt, MODE, plan.ref) as session, told(session, plan.service) as taken:
         wears = worn(plan.service, session.id)
         base = names.shadow_name(plan.ref.name, MODE, session.id)
         with linked(kt, session, plan.routes, base=base, wears=wears) as link:
@@ -133,6 +136,7 @@ def exchange(kt: Kt, plan: Plan, *, gate: Callable[[], None] = lambda: None, aga
             kt.stop.check()
             with _switched(kt, session, plan.ref, wears, again=again):
                 _follow(kt, link, plan)
+                taken(lambda who: happened.taken(who, EVERYTHING))
                 yield link
 
 
@@ -167,10 +171,10 @@ def _is_back(kt: Kt, session: Session, ref: Ref) -> bool:
     """Give the Service back and let the nodes follow, with everything up; false: the API server did not answer."""
     started = time.monotonic()
     try:
-        after = undo.put_back(kt.cluster, ref, session.id)
+        after = restore.put_back(kt.cluster, ref, session.id)
         kt.tell(Step("give back", f"{ref} is its owner's again", time.monotonic() - started))
         back = time.monotonic()
-        undo.forget_us(kt.cluster, after)
+        restore.forget_us(kt.cluster, after)
     except (Unreachable, Conflict) as error:
         log.debug("giving back: %s", error)
         return False
@@ -233,9 +237,11 @@ class _Guard:
 
 
 def last_writer(service: Object) -> str:
-    """Who wrote last, as the server noted it: the field manager and its time."""
+    """Who wrote last, as the server noted it: the field manager and its time. A status is no owner's word."""
     entries = [
-        e for e in service["metadata"].get("managedFields") or [] if e.get("time") and e.get("manager") != names.MANAGER
+        entry
+        for entry in service["metadata"].get("managedFields") or []
+        if entry.get("time") and entry.get("manager") != names.MANAGER and entry.get("subresource") != "status"
     ]
     if not entries:
         return "somebody"

@@ -31,6 +31,7 @@ SLOW_SECONDS = 2.0
 PROBE_SECONDS = 10.0
 FOLLOW_SECONDS = 3.0
 KNOCK_SECONDS = 0.05
+LOST_SECONDS = 0.25
 MOST_SECONDS = 30.0
 
 
@@ -41,6 +42,7 @@ class Shadow:
         self._session, self._workers, self._base, self._make = session, workers, base, make
         self._kt = session.kt
         self._generation = 1
+        self._is_retired = False
         self._said = ""
         self._view: View | None = None
         self.name = base
@@ -58,6 +60,10 @@ class Shadow:
             return None
         pod = self._view.objects.get(self.name)
         return state_of(pod) if pod else PodState(Phase.GOING, "deleted")
+
+    def seen(self) -> Object | None:
+        """The pod as last seen."""
+        return self._view.objects.get(self.name) if self._view else None
 
     def wait_until_running(self, timeout: float) -> None:
         """Raises KtError with the kubelet's or scheduler's reason, within seconds where waiting cannot help."""
@@ -97,13 +103,13 @@ class Shadow:
         """
         done = self._workers.done
         moved_to = self.name
-        while not done.is_asked:
+        while not done.is_asked and not self._is_retired:
             state = self.state()
             if state is not None and state.phase is Phase.RUNNING and self.name != moved_to:
                 moved_to = self.name
                 move()
             if state is None or state.phase not in (Phase.GOING, Phase.BROKEN, Phase.NO_IMAGE):
-                self._kt.stop.wait_for(lambda seen=state: self.state() != seen or done.is_asked)  # type: ignore[misc]
+                self._kt.stop.wait_for(lambda seen=state: self.state() != seen or done.is_asked or self._is_retired)  # type: ignore[misc]
                 if self._kt.stop.is_asked:
                     return
                 continue
@@ -112,6 +118,12 @@ class Shadow:
             except (Unreachable, Forbidden) as error:  # pods go when control planes are busy; a full quota empties
                 self._say_once(f"Shadow pod/{self.name} is {state.why} and cannot be replaced yet: {error.what}")
                 done.wait(1.0)
+
+    def retire(self) -> None:
+        """Ask the pod to go, with none to take its place. It serves on, while new connections find other pods."""
+        self._is_retired = True
+        self._kt.stop.poke()
+        self._kt.cluster.delete(self._kt.cluster.ref("Pod", self.name))
 
     def _say_once(self, text: str) -> None:
         if text != self._said:
@@ -145,14 +157,26 @@ class Link:
     def __init__(self, session: Session, shadow: Shadow, tunnel: SshTunnel) -> None:
         self.session, self.shadow, self.tunnel = session, shadow, tunnel
         self._kt = session.kt
+        self._address = ""
 
     def probe(self, routes: Sequence[Route]) -> None:
         """See every port end to end: pod port → SSH → this process, and back."""
         for port in pod_ports(routes):
             self.tunnel.probe(port.number, timeout=PROBE_SECONDS)
 
+    @property
+    def address(self) -> str:
+        """The shadow's own, by which a router reaches it; the last known while it is being replaced."""
+        pod = self.shadow.seen()
+        self._address = str(((pod or {}).get("status") or {}).get("podIP") or self._address)
+        return self._address
+
     def stats(self) -> TunnelStats:
         return self.tunnel.stats()
+
+    def knock(self, host: str, port: int) -> bool:
+        """Whether HOST:PORT takes a connection from the shadow; tried shortly: where no rule is yet, a SYN is lost."""
+        return self.tunnel.knock(host, port, timeout=LOST_SECONDS)
 
     def follow(self, host: str, port: int) -> bool:
         """Wait until a connection to HOST:PORT, the Service's own address, comes here: the node has followed.
@@ -166,11 +190,21 @@ class Link:
             return self.stats().first_connection_at is not None
 
         while not has_arrived() and time.monotonic() < until and not self._kt.stop.is_asked:
-            self.tunnel.knock(host, port)
+            self.knock(host, port)
             self._kt.stop.wait_for(has_arrived, KNOCK_SECONDS)
         seen = has_arrived()
         self.tunnel.start_over()
         return seen
+
+    def unfollow(self, host: str, port: int, quiet: float) -> None:
+        """Wait until nothing new has come here for QUIET seconds, with knocks at HOST:PORT: the nodes have followed."""
+        began = last = time.monotonic()
+        seen = self.stats().connections
+        while (now := time.monotonic()) - last < quiet and now - began < MOST_SECONDS:
+            self.knock(host, port)
+            Stop().wait(KNOCK_SECONDS)
+            if (count := self.stats().connections) != seen:
+                seen, last = count, time.monotonic()
 
     def report_first_request(self, done: Stop) -> None:
         """A worker: say when the first bytes from the cluster reach the laptop; our own knocks send none."""
@@ -182,9 +216,12 @@ class Link:
 
 
 @contextlib.contextmanager
-def linked(kt: Kt, session: Session, routes: Sequence[Route], *, base: str, wears: Mapping[str, str]) -> Iterator[Link]:
+def linked(
+    kt: Kt, session: Session, routes: Sequence[Route], *, base: str, wears: Mapping[str, str], is_probed: bool = False
+) -> Iterator[Link]:
     """A shadow pod wearing WEARS, and a tunnel that brings ROUTES here, probed end to end.
 
+    IS_PROBED: some Service selects WEARS already, so the pod is Ready only while the tunnel is there.
     Resources: leaving closes the tunnel; pod and Secret go with the session.
     """
     keys = SessionKeys.make()
@@ -194,7 +231,7 @@ def linked(kt: Kt, session: Session, routes: Sequence[Route], *, base: str, wear
 
     def make(name: str) -> Object:
         return manifests.shadow_pod(
-            name, session.id, session.owner, shape=kt.shape, ports=pod_ports(routes), wears=wears
+            name, session.id, session.owner, shape=kt.shape, ports=pod_ports(routes), wears=wears, is_probed=is_probed
         )
 
     started = time.monotonic()

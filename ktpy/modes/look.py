@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
-from ktpy import undo
+from ktpy import routing, telling, undo
 from ktpy.errors import Forbidden, KtError, Taken
 from ktpy.kt import Kt
 from ktpy.model import ktctl, names, target
 from ktpy.model.diversion import holder_of
+from ktpy.model.events import Note
 from ktpy.model.liveness import Holder, Life, holder_from
-from ktpy.model.ports import Route
-from ktpy.model.ref import Object
+from ktpy.model.ports import Route, ServicePort
+from ktpy.model.ref import Object, annotations_of, ref_of
 from ktpy.model.rights import Right
 from ktpy.model.target import Target, original_selector
+from ktpy.model.traits import Around, local_policies, nodes_of, traits
 from ktpy.net.probe import listens
 from ktpy.workers import each
 
@@ -68,18 +71,58 @@ def must_be_free(kt: Kt, service: Object, *, take_over: bool) -> None:
     name = service["metadata"]["name"]
     if ktctl.holds(service):
         _free_of_ktctl(kt, service)
-    session = holder_of(service)
+    must_not_be_held(kt, service, name, take_over=take_over)
+
+
+def must_not_be_held(kt: Kt, thing: Object, name: str, *, take_over: bool) -> None:
+    """The same for THING, which may also be the workload behind the Service NAME."""
+    session = holder_of(thing)
     if session is None:
         return
     holder = undo.holder_named(kt.cluster, session)
     if holder.life is Life.ALIVE:
-        raise Taken(f"service/{name} is held by {holder}.", _ask_the(holder))
+        raise Taken(f"{ref_of(thing)} is held by {holder}.", _ask_the(holder))
     if not take_over:
         raise Taken(
-            f"service/{name} is held by {holder}, whose heartbeat stopped.",
+            f"{ref_of(thing)} is held by {holder}, whose heartbeat stopped.",
             [f"ktpy exchange {name} --take-over      to end it and go on", f"ktpy recover {name}      to end it only"],
         )
-    undo.end(kt.cluster, holder, f"{kt.user.name} on {kt.user.host} (--take-over)")
+    undo.end(kt.cluster, holder, who := f"{kt.user.name} on {kt.user.host} (--take-over)")
+    telling.ended(kt, holder, who)
+
+
+def must_suit(kt: Kt, service: Object, pods: Sequence[Object], wanted: Sequence[ServicePort], *, marked: bool) -> None:
+    """Raises KtError for what a router would break; tells what it changes. WANTED: the ports for this laptop."""
+    around = Around(_namespace(kt), router_nodes=nodes_of(pods) if local_policies(service) else frozenset())
+    for trait in traits(service, pods, wanted, marked=marked, around=around):
+        if trait.refuse:
+            raise KtError(trait.sentence, trait.hint)
+        kt.tell(Note(f"{trait.sentence} {trait.hint}".rstrip()))
+
+
+def _namespace(kt: Kt) -> Object | None:
+    """None for the many who may not read it."""
+    with contextlib.suppress(Forbidden):
+        return kt.cluster.get(kt.cluster.ref("Namespace", kt.cluster.namespace))
+    return None
+
+
+def must_be_shareable(kt: Kt, service: Object, *, take_over: bool) -> None:
+    """Raises Taken where a ktctl or a session without a router holds the Service; with a router others may join."""
+    holder = holder_of(service)
+    found = routing.read(kt.cluster, service["metadata"]["name"]) if holder else None
+    if found is None or found.router != holder:
+        must_be_free(kt, service, take_over=take_over)
+
+
+def must_allow_exchange(kt: Kt, service: Object) -> None:
+    """Raises Forbidden where the Service's or the namespace's owner asks for `mesh` (annotation ktpy.io/allow)."""
+    for thing in (service, _namespace(kt)):
+        if thing and annotations_of(thing).get(names.ALLOW) == "mesh":
+            name = service["metadata"]["name"]
+            raise Forbidden(
+                f"{ref_of(thing)} asks for mesh instead of exchange ({names.ALLOW}: mesh).", f"ktpy mesh {name}"
+            )
 
 
 def others_here(kt: Kt) -> Sequence[Holder]:

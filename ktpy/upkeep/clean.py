@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ktpy import undo
+from ktpy import closing, telling, undo
 from ktpy.errors import KtError, Taken
 from ktpy.kt import Kt
-from ktpy.model import ktctl, names
+from ktpy.model import ktctl, names, ours
 from ktpy.model.diversion import marked_by
 from ktpy.model.liveness import Holder
 from ktpy.model.ref import Object, annotations_of, labels_of, ref_of
@@ -27,13 +27,24 @@ def clean(kt: Kt, sessions: Sequence[Holder], *, older_than: float, force: bool 
     results = []
     for holder in sessions:
         try:
-            report = undo.end(kt.cluster, holder, who, force=force, older_than=older_than)
+            report = undo.end(kt.cluster, holder, who, force=force, older_than=older_than, linger=kt.settings.linger)
+            telling.ended(kt, holder, who)
         except Taken as error:
             report = Report(did=(f"left alone: {error.what}",))
         except KtError as error:  # the others are not to wait for this one
             report = Report(left=(error.what,))
         results.append(Result(str(holder), report))
     return results
+
+
+def sweep(kt: Kt, *, older_than: float) -> list[Result]:
+    """Rows of dead sessions struck, and routers ended that nobody keeps."""
+    did = closing.sweep(
+        kt.cluster,
+        lambda session: undo.is_alive(kt.cluster, names.SessionId(session), older_than),
+        linger=kt.settings.linger,
+    )
+    return [Result("routers", Report(did=(deed,))) for deed in did]
 
 
 def dead_of_ktctl(kt: Kt) -> list[Object]:
@@ -49,14 +60,19 @@ def clean_ktctl(kt: Kt, services: Sequence[Object]) -> list[Result]:
 def strangers(kt: Kt) -> list[str]:
     """What wears our marks by copy, a sentence each: it is left alone. Marks of ours name their own object."""
     pods = [pod for pod in kt.cluster.find("Pod", labels={names.ROLE: None}) if not _is_born_ours(pod)]
-    services = [service for service in kt.cluster.find("Service") if marked_by(service) is None]
+    services = [
+        service
+        for service in kt.cluster.find("Service")
+        if marked_by(service) is None and not ours.is_stuntman(service) and not ours.is_preview(service)
+    ]
     worn = [(pod, names.ROLE) for pod in pods]
     worn += [(service, mark) for service in services if (mark := _mark_on(service))]
     return [f"{ref_of(thing)} wears {mark} but is not ktpy's: left alone" for thing, mark in worn]
 
 
 def _is_born_ours(pod: Object) -> bool:
-    return undo.was_born_ours(pod, names.SessionId(labels_of(pod).get(names.SESSION, "")))
+    session = names.SessionId(labels_of(pod).get(names.SESSION, ""))
+    return ours.is_router_pod(pod) or undo.was_born_ours(pod, session)
 
 
 def _mark_on(service: Object) -> str:

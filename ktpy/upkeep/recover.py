@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from ktpy import undo
+from ktpy import closing, telling, undo
 from ktpy.errors import KtError, NotFound, Taken
 from ktpy.kt import Kt
-from ktpy.model import ktctl
+from ktpy.model import ktctl, scaling
 from ktpy.model.diversion import marked_by
 from ktpy.model.liveness import Holder
-from ktpy.model.names import DEAD_SECONDS
+from ktpy.model.names import DEAD_SECONDS, SessionId
 from ktpy.model.ref import Object, ref_of
 from ktpy.undo import Report
 from ktpy.upkeep import ktctl_left
@@ -31,10 +31,13 @@ def recover(kt: Kt, service: str | None, *, force: bool, ask: Callable[[str], bo
     Raises NotFound where there is no such Service, Taken where a living session of somebody else holds it.
     """
     thing = _service(kt, service) if service else None
-    found = [holder for holder in undo.sessions(kt.cluster) if service is None or _is_for(holder, service, thing)]
+    marks = _marks(kt, thing) if thing else set()
+    found = [one for one in undo.sessions(kt.cluster) if service is None or _is_for(one, service, marks)]
     results = [
         Result(str(holder), _end(kt, holder, force)) for holder in found if _may_end(kt, holder, service, force, ask)
     ]
+    swept = closing.sweep(kt.cluster, lambda s: undo.is_alive(kt.cluster, SessionId(s)), linger=kt.settings.linger)
+    results += [Result("routers", Report(did=(deed,))) for deed in swept]
     services = [thing] if thing else kt.cluster.find("Service")
     return results + [
         Result(str(ref_of(s)), ktctl_left.give_back(kt.cluster, s)) for s in services if _is_ktctls(kt, s, service)
@@ -48,10 +51,15 @@ def _service(kt: Kt, name: str) -> Object:
     return thing
 
 
-def _is_for(holder: Holder, service: str, thing: Object | None) -> bool:
-    """By what its Lease says, or by the marks on the Service itself."""
-    marked = marked_by(thing) if thing else None
-    return holder.target == f"service/{service}" or holder.session == marked
+def _marks(kt: Kt, service: Object) -> set[SessionId | None]:
+    """The sessions that left their marks on SERVICE itself, or on a workload behind it."""
+    behind = [workload for workload in undo.workloads(kt.cluster) if scaling.selects(service, workload)]
+    return {marked_by(thing) for thing in (service, *behind)}
+
+
+def _is_for(holder: Holder, service: str, marks: Collection[SessionId | None]) -> bool:
+    """By what its Lease says, or by MARKS."""
+    return holder.target == f"service/{service}" or holder.session in marks
 
 
 def _may_end(kt: Kt, holder: Holder, service: str | None, force: bool, ask: Callable[[str], bool]) -> bool:
@@ -71,7 +79,9 @@ def _end(kt: Kt, holder: Holder, force: bool) -> Report:
     # The owner's own living session was asked for, so it is forced as well.
     force = force or holder.owner == kt.user.name
     try:
-        return undo.end(kt.cluster, holder, who, force=force)
+        report = undo.end(kt.cluster, holder, who, force=force, linger=kt.settings.linger)
+        telling.ended(kt, holder, who)
+        return report
     except Taken as error:
         return Report(did=(f"left alone: {error.what}",))
     except KtError as error:  # the others are not to wait for this one

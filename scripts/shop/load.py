@@ -6,6 +6,7 @@
     load.py URL --echo 100000000 [--half-close]   so many random bytes there and back, compared
 
 --until-told instead of --seconds: until stdin ends. --http 1.0, and --close client (who closes first), for --count.
+--header 'version: ana': sent with each request.
 The last line is JSON: {"answers": {"<service>@<host>": n}, "failed": {"<reason>": n}, "first_failure": …, "slowest": s}
 With --each a line per answer before it: seconds since 1970 when it began, who.
 """
@@ -30,6 +31,8 @@ class Load:
         self.host, self.port, self.path = where.hostname, where.port or 80, where.path or "/"
         self.timeout, self.version, self.each = chosen.timeout, chosen.http, chosen.each
         self.client_closes = chosen.close == "client"
+        self.headers = "".join(f"{header}\r\n" for header in chosen.header)
+        self.asked_to_reopen = set()
         self.answers, self.failed = collections.Counter(), collections.Counter()
         self.first_failure, self.slowest = None, 0.0
         self.told = asyncio.Event()
@@ -55,15 +58,21 @@ class Load:
         reader, writer = streams or await asyncio.open_connection(self.host, self.port)
         try:
             close = "" if streams or self.client_closes else "Connection: close\r\n"
-            writer.write(f"GET {self.path} HTTP/{self.version}\r\nHost: {self.host}\r\n{close}\r\n".encode())
-            length = await body_length(reader)
+            writer.write(
+                f"GET {self.path} HTTP/{self.version}\r\nHost: {self.host}\r\n{self.headers}{close}\r\n".encode()
+            )
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = body_length(head)
             body = await reader.readexactly(length)
             if not streams and not self.client_closes and await reader.read():
                 raise ValueError("bytes after the answer")
             told = json.loads(body)
+            if b"\r\nconnection: close\r\n" in head.lower():
+                self.asked_to_reopen.add(writer)
             return f"{told['service']}@{told['host']}"
         finally:
             if not streams:
+                self.asked_to_reopen.discard(writer)
                 writer.close()
 
     async def count(self, number, at_once):
@@ -91,6 +100,10 @@ class Load:
         async def one():
             streams = await asyncio.open_connection(self.host, self.port)
             while time.monotonic() < until and not self.told.is_set() and await self.once(streams):
+                if streams[1] in self.asked_to_reopen:  # by the server: no failure
+                    self.asked_to_reopen.discard(streams[1])
+                    streams[1].close()
+                    streams = await asyncio.open_connection(self.host, self.port)
                 await asyncio.sleep(0.1)
             streams[1].close()
 
@@ -115,7 +128,7 @@ class Load:
                 writer.write_eof()
 
         sending = asyncio.create_task(send())
-        left = length if half_close else await body_length(reader)
+        left = length if half_close else body_length(await reader.readuntil(b"\r\n\r\n"))
         while data := await reader.read(CHUNK):
             came.update(data)
             left -= len(data)
@@ -131,8 +144,7 @@ class Load:
         threading.Thread(target=wait, daemon=True).start()
 
 
-async def body_length(reader):
-    head = await reader.readuntil(b"\r\n\r\n")
+def body_length(head):
     return next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
 
 
@@ -151,6 +163,7 @@ def words():
     parser.add_argument("--http", default="1.1")
     parser.add_argument("--close", choices=["server", "client"], default="server")
     parser.add_argument("--each", action="store_true")
+    parser.add_argument("--header", action="append", default=[])
     return parser.parse_args()
 
 

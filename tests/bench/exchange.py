@@ -98,7 +98,8 @@ def exchange_round(space: Space, person: Person, port: int) -> tuple[float, floa
     with person.start("exchange", "shop", "--expose", str(port)) as process:
         ready = process.wait_ready()["at"] - process.exec_at
         with space.client().loading("http://shop/", "--rate", "100", "--until-told", "--each") as load:
-            # kube-proxy writes its rules once a second at most: 1.5 s after the switch it is free again, as for a person
+            # kube-proxy writes its rules once a second at most: 1.5 s after the switch it is free again, as it would be
+            # for a person.
             load.wait_line("laptop@", count=150)
             seen = len(load.lines)
             asked_wall, asked = time.time(), time.monotonic()

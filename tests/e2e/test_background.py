@@ -85,9 +85,10 @@ def test_birdseye_shows_everybody_who_holds_what(space: Space, bob: Person) -> N
     rows = bob.run("birdseye", "--output", "json").json()
     table = bob.run("list")
 
-    (held,) = (row for row in rows if row["service"] == "service/shop")
-    assert (held["held"], held["owner"], held["state"]) == ("exchange", "ana", "alive")
-    assert held["seen_seconds"] <= 12
+    (held,) = (row for row in rows if row["target"] == "service/shop")
+    (share,) = held["shares"]
+    assert (held["status"], share["owner"], share["state"]) == ("exchanged", "ana", "alive")
+    assert share["seen_seconds"] <= 12
     assert "ana" in table.out
     assert table.code == 0
 

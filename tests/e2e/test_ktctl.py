@@ -103,8 +103,8 @@ def test_a_living_exchange_is_refused_to_everybody(space: Space, bob: Person, sh
 @pytest.mark.usefixtures("shop")
 def test_birdseye_shows_it(space: Space, bob: Person, age: float, state: str) -> None:
     exchanged(space, age)
-    (row,) = [row for row in bob.run("birdseye", "--output", "json").json() if row["service"] == "service/shop"]
-    assert (row["held"], row["state"]) == ("ktctl", state)
+    (row,) = [row for row in bob.run("birdseye", "--output", "json").json() if row["target"] == "service/shop"]
+    assert (row["status"], row["shares"][0]["state"]) == ("ktctl", state)
     assert abs(row["seen_seconds"] - age) < 10
 
 

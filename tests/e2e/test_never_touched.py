@@ -109,7 +109,7 @@ def test_copies_of_what_a_session_made_outlive_it_unchanged(place: Space, laptop
             assert "given back" not in done.said.lower()
             assert essences(place, theirs) == before, words
         seen = bob.run("birdseye", "--output", "json")
-        assert {row["held"] for row in json.loads(seen.out)} == {"free"}
+        assert {row["status"] for row in json.loads(seen.out)} == {"natural"}
         for copied in ("pod/shadow-copy", "service/shop-copy", "service/labelled"):
             assert seen.err.count(f"{copied} wears") == 1, seen.err
         assert place.service()["spec"] == calm_service

@@ -14,9 +14,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ktpy.cluster.http import JSON_PATCH, Answer
+from ktpy.errors import NotFound
+from ktpy.model import names
 from ktpy.model.ref import CLUSTER_WIDE, KINDS, Object
+from tests.fakes.controller import keep_pods
 from tests.fakes.jsonpatch import PatchRefused, patched
 from tests.fakes.paths import Key, parsed, resource, selects
+from tests.fakes.routers import Routers
 from tests.fakes.watch import Change, HistoryLines
 
 NAMESPACE = "team"
@@ -33,8 +37,10 @@ class Refused(Exception):
 
 
 def ready(pod: Object) -> Object:
-    """A kubelet that runs every pod at once."""
-    return {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    """A kubelet that runs every pod at once, each under an address of its own."""
+    number = int(names.short_hash(pod.get("metadata", {}).get("name", ""), 4), 16)
+    address = f"10.244.{number >> 8}.{number & 255}"
+    return {"phase": "Running", "podIP": address, "conditions": [{"type": "Ready", "status": "True"}]}
 
 
 def no_image(pod: Object) -> Object:
@@ -58,6 +64,9 @@ class FakeApi:
     def __init__(self, *namespaces: str) -> None:
         self.time = START
         self.kubelet: Kubelet = ready
+        self.routers = Routers()
+        self.controlled: frozenset[str] = frozenset()  # uids of workloads with a controller: tests/fakes/controller.py
+        self.drains = False  # pods that are deleted serve on until `drained` is called
         self._changed = threading.Condition(threading.RLock())
         self._things: dict[Key, Object] = {}
         self._history: list[Change] = []
@@ -101,12 +110,21 @@ class FakeApi:
         """As etcd's compaction: a watch from an older version is told 410 Gone."""
         self._oldest = self._version
 
+    def drained(self) -> None:
+        """The last connection of every pod that is going has ended."""
+        with self._changed:
+            for key, thing in list(self._things.items()):
+                if key in self._things and thing["metadata"].get("deletionTimestamp"):
+                    self._gone(key, thing)
+
     def snapshot(self) -> FakeApi:
         """The cluster as it is now, to go on with on its own."""
         with self._changed:
             other = FakeApi()
             other.time, other.kubelet, other._version = self.time, self.kubelet, self._version
-            other._things, other._history = copy.deepcopy((self._things, self._history))
+            other.routers, other.drains = copy.deepcopy(self.routers), self.drains
+            other.controlled = self.controlled
+            other._things, other._history = copy.deepcopy(self._things), list(self._history)  # history is not edited
             return other
 
     # ktpy.cluster.http.Api
@@ -131,6 +149,13 @@ class FakeApi:
             yield lines
         finally:
             lines.cancel()
+
+    def ask_pod(self, namespace: str, pod: str, port: int, method: str, path: str, body: str) -> tuple[int, str]:
+        with self._changed:
+            thing = self._things.get(Key("Pod", namespace, pod))
+            if thing is None:
+                raise NotFound(f"pod/{pod} is not there.")
+            return self.routers.asked(thing, method, path, body)
 
     # inside
 
@@ -186,7 +211,27 @@ class FakeApi:
         self._store(key, new)
         if kind == "Pod":
             self._store(key, {**copy.deepcopy(new), "status": self.kubelet(copy.deepcopy(new))})
+        if kind == "Deployment" and "replicas" in new["spec"] and names.ROLE in (new["metadata"].get("labels") or {}):
+            self._run(new)
+        self._collect_unowned(key)
         return new
+
+    def _run(self, deployment: Object) -> None:
+        """The controllers of a Deployment of ours: its pods, each owned by a ReplicaSet that it owns."""
+        meta, spec = deployment["metadata"], deployment["spec"]
+        owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": meta["name"], "uid": meta["uid"]}
+        made = {"name": f"{meta['name']}-{self._version}", "ownerReferences": [owner]}
+        replica_set = self._create("ReplicaSet", meta["namespace"], {"kind": "ReplicaSet", "metadata": made,
+                                   "spec": {"template": spec["template"]}}, {})  # fmt: skip
+        for _ in range(spec["replicas"]):
+            self._replicate(replica_set)
+
+    def _replicate(self, replica_set: Object) -> None:
+        meta = replica_set["metadata"]
+        owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": meta["name"], "uid": meta["uid"]}
+        pod = copy.deepcopy({"kind": "Pod", **replica_set["spec"]["template"]})
+        pod["metadata"] |= {"name": f"{meta['name']}-{self._version}", "ownerReferences": [owner]}
+        self._create("Pod", meta["namespace"], pod, {})
 
     def _patch(self, key: Key, old: Object, operations: Any, query: Mapping[str, str]) -> Object:
         try:
@@ -212,6 +257,8 @@ class FakeApi:
         elif fields == old["metadata"]["managedFields"]:
             return old
         self._store(key, new)
+        keep_pods(self, new)
+        self._collect_unowned(key)
         return new
 
     def _delete(self, key: Key, options: Mapping[str, Any]) -> None:
@@ -220,15 +267,27 @@ class FakeApi:
             wanted = (options.get("preconditions") or {}).get("uid", old["metadata"]["uid"])
             if wanted != old["metadata"]["uid"]:
                 raise Refused(409, "Conflict", f"Precondition failed: UID in precondition: {wanted}")
-            self._store(key, None)
-            self._collect(old["metadata"]["uid"], orphan=options.get("propagationPolicy") == "Orphan")
+            is_going = bool(old["metadata"].get("deletionTimestamp"))
+            if key.kind == "Pod" and self.drains:
+                if not is_going:
+                    going = {"deletionTimestamp": self._stamp(), "deletionGracePeriodSeconds": 70}
+                    self._store(key, {**old, "metadata": {**old["metadata"], **going}})
+            else:
+                self._gone(key, old, orphan=options.get("propagationPolicy") == "Orphan")
+            for owner in old["metadata"].get("ownerReferences") or [] if not is_going else []:
+                if replica_set := self._things.get(Key("ReplicaSet", key.namespace, owner["name"])):
+                    self._replicate(replica_set)
+
+    def _gone(self, key: Key, old: Object, *, orphan: bool = False) -> None:
+        self._store(key, None)
+        self._collect(old["metadata"]["uid"], orphan=orphan)
 
     def _collect(self, owner: str, *, orphan: bool) -> None:
         """The garbage collector: what has no owner left goes; ORPHAN takes the reference off instead."""
         for key, thing in list(self._things.items()):
             owners = thing["metadata"].get("ownerReferences") or []
             left = [entry for entry in owners if entry["uid"] != owner]
-            if len(left) == len(owners):
+            if len(left) == len(owners) or key not in self._things:
                 continue
             if left or orphan:
                 new = copy.deepcopy(thing)
@@ -236,6 +295,13 @@ class FakeApi:
                 self._store(key, new)
             else:
                 self._delete(key, {})
+
+    def _collect_unowned(self, key: Key) -> None:
+        """It also finds what was given owners that are all gone by then."""
+        owners = self._things[key]["metadata"].get("ownerReferences") or [] if key in self._things else []
+        uids = {entry.get("uid") for entry in owners}
+        if uids and not any(thing["metadata"]["uid"] in uids for thing in self._things.values()):
+            self._delete(key, {})
 
     def _store(self, key: Key, new: Object | None) -> None:
         with self._changed:

@@ -17,6 +17,7 @@ from ktpy.laptop.machine import Laptop
 from ktpy.laptop.state import Run
 from ktpy.model.events import Event
 from ktpy.model.ref import Object
+from ktpy.model.router_manifests import RouterShape
 from ktpy.model.settings import Settings
 from ktpy.model.shape import PodShape
 from ktpy.net.tunnel import Arrival, TunnelState, TunnelStats
@@ -124,6 +125,7 @@ def person(api: FakeApi, name: str = "ana", **settings: Any) -> Person:
         dial=lambda pod: _dial,
         chance=lambda: f"{next(_tails):08x}",
         shape=PodShape(image="localhost/ktpy-shadow:1"),
+        router=RouterShape(PodShape(image="localhost/ktpy-router:1")),
         tunnel=tunnel,
     )
     return Person(kt, wire, told, made)
@@ -141,7 +143,8 @@ async def _dial(protocol_factory: Callable[[], asyncio.Protocol]) -> tuple[async
 
 def essence(api: FakeApi) -> dict[str, Object]:
     """All that an owner could miss: every object, without versions and times; and whether a manager is ours."""
-    return {f"{thing['kind']}/{thing['metadata']['name']}": _essence(thing) for thing in api._things.values()}
+    things = [thing for thing in api._things.values() if thing["kind"] != "Event"]  # they tell, and go by themselves
+    return {f"{thing['kind']}/{thing['metadata']['name']}": _essence(thing) for thing in things}
 
 
 def _essence(thing: Object) -> Object:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ktpy.cluster.http import Answer, Lines
+from ktpy.errors import Forbidden
 from ktpy.model.ref import KINDS
 from ktpy.model.rights import rights
 from tests.fakes.api import FakeApi
@@ -37,6 +38,13 @@ class Wire:
         """Call NUMBER (the first is 1) raises ERROR: before it took effect, or after it did. `Killed` is for good."""
         self._faults.append((number, when, error))
 
+    def spare(self) -> None:
+        """Take back every fault that has not come true; a user who is dead already is told so."""
+        with self._lock:
+            self._faults.clear()
+            if self._dead:
+                raise self._dead
+
     def changes(self) -> list[str]:
         """The calls that could change something, in order."""
         verbs, harmless = ("create", "patch", "delete"), "SelfSubjectAccessReview"
@@ -62,6 +70,14 @@ class Wire:
                 self._open.append(lines)
             self._break(number, "after")
             yield _Breakable(self, lines)
+
+    def ask_pod(self, namespace: str, pod: str, port: int, method: str, path: str, body: str) -> tuple[int, str]:
+        number = self._begin(f"ask {method} {path}")
+        if not {"get pods/portforward", "create pods/portforward"} <= self.rights:
+            raise Forbidden(f"pods/portforward is forbidden in {namespace}.")
+        answer = self.api.ask_pod(namespace, pod, port, method, path, body)
+        self._break(number, "after")
+        return answer
 
     def _begin(self, deed: str) -> int:
         self.before(deed)

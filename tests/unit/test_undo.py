@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ktpy import undo
+from ktpy import restore, undo
 from ktpy.errors import Taken, Unreachable
 from ktpy.model import manifests, names
 from ktpy.model.diversion import diverted, holder_of, selector_of
@@ -16,6 +16,7 @@ from ktpy.model.ref import Object, annotations_of, labels_of
 from ktpy.model.shape import PodShape
 from tests.fakes import things
 from tests.fakes.api import FakeApi
+from tests.fakes.meshes import left_by, owners, table
 from tests.fakes.run import Person, person
 from tests.fakes.wire import Killed
 
@@ -118,9 +119,9 @@ def test_a_copy_of_a_lease_is_no_session(api: FakeApi) -> None:
 
 def test_a_give_back_that_was_killed_in_the_middle_of_touching_is_found_without_a_lease(api: FakeApi) -> None:
     ana = held(api)
-    undo.put_back(ana.cluster, ana.cluster.ref("Service", "shop"), ANA)
+    restore.put_back(ana.cluster, ana.cluster.ref("Service", "shop"), ANA)
     before = labels_of(service(api))
-    undo.touch(ana.cluster, ana.cluster.ref("Service", "shop"), ANA)
+    restore.touch(ana.cluster, ana.cluster.ref("Service", "shop"), ANA)
     api.remove("Lease", "ktpy-ana-1")
     bob = person(api, "bob")
 
@@ -185,7 +186,7 @@ def test_a_bug_is_not_swallowed(api: FakeApi) -> None:
 
 def test_a_give_back_of_another_moves_the_version_though_nothing_is_held(api: FakeApi) -> None:
     ana = held(api)
-    undo.put_back(ana.cluster, ana.cluster.ref("Service", "shop"), ANA)
+    restore.put_back(ana.cluster, ana.cluster.ref("Service", "shop"), ANA)
     before = service(api)["metadata"]["resourceVersion"]
 
     undo.give_back(person(api, "bob").cluster, ANA)
@@ -309,7 +310,7 @@ def test_a_refused_right_is_told_and_not_raised(api: FakeApi) -> None:
 
 
 def test_forgetting_nothing_is_nothing(api: FakeApi) -> None:
-    undo.forget_us(person(api).cluster, None)
+    restore.forget_us(person(api).cluster, None)
 
 
 def test_a_session_is_dead_by_age_or_by_its_end(api: FakeApi) -> None:
@@ -319,3 +320,53 @@ def test_a_session_is_dead_by_age_or_by_its_end(api: FakeApi) -> None:
     assert not undo.is_dead(holder, 32)
     assert undo.is_dead(holder, -1)
     assert undo.is_dead(undo.holder_named(person(api).cluster, BOB), 32)
+
+
+# routers
+
+
+def test_the_target_of_a_lease_is_its_services_name(api: FakeApi) -> None:
+    held(api)
+
+    assert undo.target_of(api.read("Lease", "ktpy-ana-1")) == "shop"
+    assert undo.target_of(None) == ""
+
+
+def test_a_give_back_strikes_the_rows_and_the_last_one_ends_the_router() -> None:
+    wreck = left_by("ana", "bob")
+    router, before = table(wreck).router, service(wreck)
+    first, second = owners(wreck)
+    eve = person(wreck, "eve")
+
+    report = undo.give_back(eve.cluster, SessionId(first))
+
+    assert "its routes struck" in report.did
+    assert (owners(wreck), service(wreck)) == ((second,), before)
+    assert undo.give_back(eve.cluster, SessionId(second), linger=0.0).left == ()
+    assert selector_of(service(wreck)) == things.SELECTOR
+    assert names.lease_name(router) not in wreck.names("Lease")
+
+
+def test_a_router_is_no_session_while_it_has_a_lease_and_a_lost_one_after() -> None:
+    wreck = left_by("ana")
+    router = table(wreck).router
+    assert [holder.owner for holder in undo.sessions(person(wreck).cluster)] == ["ana"]
+
+    wreck.remove("Lease", names.lease_name(router))
+
+    assert router in [holder.session for holder in undo.sessions(person(wreck).cluster)]
+    undo.give_back(person(wreck, "eve").cluster, router)
+    assert selector_of(service(wreck)) == things.SELECTOR
+
+
+def test_while_the_routes_cannot_be_struck_the_lease_stays() -> None:
+    wreck = left_by("ana")
+    (session,) = owners(wreck)
+    eve = person(wreck, "eve")
+    eve.wire.rights -= {"patch configmaps"}
+
+    report = undo.give_back(eve.cluster, SessionId(session))
+
+    assert report.left[0].startswith("its routes struck: ")
+    assert names.lease_name(session) in wreck.names("Lease")
+    assert not report.again

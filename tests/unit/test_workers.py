@@ -8,7 +8,7 @@ import pytest
 
 from ktpy.errors import TunnelLost
 from ktpy.stop import Stop
-from ktpy.workers import Workers, each, together
+from ktpy.workers import Workers, each, together, within
 
 
 def test_leaving_the_block_ends_and_joins_every_worker() -> None:
@@ -80,3 +80,24 @@ def test_the_first_failure_is_raised_after_all_have_ended() -> None:
         each(work, [1, 2, 3])
 
     assert sorted(done) == [2, 3]
+
+
+def test_within_a_time_answers_come_in_order_and_who_hangs_is_none() -> None:
+    hangs = Stop()
+
+    def work(number: int) -> int:
+        if number == 2:
+            hangs.wait(5.0)
+        return number * 10
+
+    assert within(0.05, work, [1, 2, 3]) == [10, None, 30]
+    hangs.ask("test over")
+
+
+def test_within_a_time_a_failure_is_the_askers() -> None:
+    with pytest.raises(KeyError):
+        within(1.0, lambda key: {}[key], ["x"])
+
+
+def test_within_a_time_of_nothing_is_nothing() -> None:
+    assert within(0.0, len, []) == []

@@ -12,6 +12,8 @@ from typing import Any
 from tests.e2e.harness.node import Node
 from tests.e2e.harness.process import Ktpy
 
+# Which way exchanges go that do not say; the suite is run in both.
+EXCHANGE_MODE = os.environ.get("KTPY_TEST_EXCHANGE", "direct")
 UIDS = {"ana": 20001, "bob": 20002, "eve": 20003}
 
 
@@ -68,6 +70,7 @@ class Person:
     def ktpy(self, *words: str, terminal: bool = False) -> Ktpy:
         """`ktpy WORDS`, running, with what it says as text."""
         program = self.venv / "bin" / "ktpy"
+        words = with_mode(words)
         return Ktpy(self.command(str(program), *words), program, terminal=terminal)
 
     def start(self, *words: str, terminal: bool = False) -> Ktpy:
@@ -88,6 +91,14 @@ class Person:
     def state(self, suffix: str) -> list[Path]:
         """Files of this user's runs: json, pid, log."""
         return sorted((self.home / ".local/state/ktpy/runs").glob(f"*.{suffix}"))
+
+
+def with_mode(words: tuple[str, ...]) -> tuple[str, ...]:
+    """WORDS, an exchange's with the way that is tested; a test that names one keeps it."""
+    if "exchange" not in words or "--mode" in words:
+        return words
+    at = words.index("exchange") + 1
+    return (*words[:at], "--mode", EXCHANGE_MODE, *words[at:])
 
 
 def moved_in(name: str, node: Node, venv: Path, folder: Path, kubeconfig: str) -> Person:

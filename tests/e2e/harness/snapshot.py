@@ -45,9 +45,34 @@ def _items(list_: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def is_only_ending(before: Snapshot, after: Snapshot) -> bool:
-    """Whether all that differs is pods that were deleted and that the node has yet to stop."""
+    """Whether all that differs is pods that were deleted and that the node has yet to stop.
+
+    And the Service that goes with the last of them: a router's stuntman.
+    """
     more = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-    return all(name.startswith("Pod/") and name in after and "being deleted" in after[name] for name in more)
+    ending = {name for name in more if name in after and "being deleted" in after[name]}
+    theirs = {name for name in more if name.startswith("Service/") and _are_owners(ending, after.get(name))}
+    ending |= theirs | {name for name in more if _service_behind(after.get(name)) in theirs}
+    return more <= ending
+
+
+def goes_with_pods(thing: dict[str, Any]) -> bool:
+    """Whether a Service is owned by pods, as a router's stuntman is once the router was told to go."""
+    owners = thing["metadata"].get("ownerReferences", [])
+    return thing["kind"] == "Service" and bool(owners) and all(owner["kind"] == "Pod" for owner in owners)
+
+
+def _are_owners(pods: set[str], service: dict[str, Any] | None) -> bool:
+    owners = service["metadata"].get("ownerReferences", []) if service else []
+    return bool(owners) and all(f"{owner['kind']}/{owner['name']}" in pods for owner in owners)
+
+
+def _service_behind(thing: dict[str, Any] | None) -> str:
+    """The Service of endpoints, or of a slice of them."""
+    if not thing or thing["kind"] not in ("Endpoints", "EndpointSlice"):
+        return ""
+    meta = thing["metadata"]
+    return f"Service/{meta.get('labels', {}).get('kubernetes.io/service-name', meta['name'])}"
 
 
 def difference(before: Snapshot, after: Snapshot) -> str:

@@ -71,7 +71,8 @@ class Space:
 
     def _calm_snapshot(self) -> snapshot.Snapshot | None:
         found = snapshot.taken(self.node, self.name)
-        return None if any("being deleted" in thing for thing in found.values()) else found
+        moving = any("being deleted" in thing or snapshot.goes_with_pods(thing) for thing in found.values())
+        return None if moving else found
 
     def wait_same(self, before: snapshot.Snapshot, *, seconds: float = 5.0) -> float:
         """Until all is as BEFORE; the seconds it took. Raises AssertionError with the difference.

@@ -12,7 +12,7 @@ import pytest
 
 from ktpy.laptop.child import Child
 from ktpy.model.diversion import selector_of
-from ktpy.model.events import Ready, from_json
+from ktpy.model.events import Ready, Step, from_json
 from tests.fakes import things
 from tests.fakes.api import FakeApi
 from tests.fakes.left import wreck_of
@@ -44,10 +44,11 @@ class EndsAtReady(FakeApp):
             self.stop.ask("Ctrl-C")
 
 
-def test_ready_is_said_and_ctrl_c_gives_back(ktpy, shop: FakeApi) -> None:
+@pytest.mark.parametrize("mode", ["router", "selector", "direct"])
+def test_ready_is_said_and_ctrl_c_gives_back(ktpy, shop: FakeApi, mode: str) -> None:
     before, app = essence(shop), EndsAtReady()
 
-    said = ktpy("exchange", "shop", "--expose", "5000:80", user=shop, app=app)
+    said = ktpy("exchange", "shop", "--expose", "5000:80", "--mode", mode, user=shop, app=app)
 
     assert said.code == 0
     assert app.seen != things.SELECTOR
@@ -57,13 +58,20 @@ def test_ready_is_said_and_ctrl_c_gives_back(ktpy, shop: FakeApi) -> None:
     assert essence(shop) == before
 
 
-def test_json_events_end_with_the_end(ktpy, shop: FakeApi) -> None:
-    said = ktpy("exchange", "shop", "-p", "5000", "--output", "json", user=shop, app=EndsAtReady())
+@pytest.mark.parametrize(
+    ("mode", "steps"),
+    [
+        ("direct", ["look", "shadow pod", "tunnel", "switch", "follow"]),
+        ("router", ["look", "shadow pod", "tunnel", "router", "routes", "switch", "follow"]),
+    ],
+)
+def test_json_events_end_with_the_end(ktpy, shop: FakeApi, mode: str, steps: list[str]) -> None:
+    words = ("exchange", "shop", "-p", "5000", "--output", "json", "--mode", mode)
+    said = ktpy(*words, user=shop, app=EndsAtReady())
 
     events = [from_json(json.loads(line)) for line in said.out.splitlines()]
-    assert [type(event).__name__ for event in events] == [
-        "Step", "Step", "Tunnel", "Step", "Step", "Step", "Ready", "Step", "Ended",
-    ]  # fmt: skip
+    assert [event.name for event in events if isinstance(event, Step)] == [*steps, "give back"]
+    assert [type(event).__name__ for event in events if not isinstance(event, Step)] == ["Tunnel", "Ready", "Ended"]
 
 
 def test_a_port_at_which_nothing_listens_is_told_before_anything_is_made(ktpy, shop: FakeApi) -> None:
@@ -87,14 +95,18 @@ def test_a_held_service_is_exit_code_4(ktpy, api: FakeApi) -> None:
     assert "held by session ana-" in said.err
 
 
-def test_a_dry_run_prints_each_deed_with_its_undo(ktpy, shop: FakeApi) -> None:
+@pytest.mark.parametrize(
+    ("mode", "router"),
+    [("direct", []), ("router", ["create service", "create configmap", "create deployment", "patch configmap"])],
+)
+def test_a_dry_run_prints_each_deed_with_its_undo(ktpy, shop: FakeApi, mode: str, router: list[str]) -> None:
     before = essence(shop)
 
-    said = ktpy("exchange", "shop", "--dry-run", "--output", "json", user=shop)
+    said = ktpy("exchange", "shop", "--dry-run", "--output", "json", "--mode", mode, user=shop)
 
     deeds = [json.loads(line) for line in said.out.splitlines()]
     assert [deed["do"].split("/")[0] for deed in [d for d in deeds if "do" in d]] == [
-        "create lease", "create secret", "create pod", "patch service",
+        "create lease", "create secret", "create pod", *router, "patch service",
     ]  # fmt: skip
     assert essence(shop) == before
 

@@ -10,7 +10,7 @@ import pytest
 
 from ktpy.cli.say import Say, table
 from ktpy.errors import Taken
-from ktpy.model.events import Ended, Event, Failed, FirstRequest, Note, Ready, Step, Tunnel, Waiting, from_json
+from ktpy.model.events import Ended, Event, Failed, FirstRequest, Note, Ready, Rules, Step, Tunnel, Waiting, from_json
 
 READY = Ready(
     "exchange", "ana-1", "team", "service/shop", ("80 → x",), "ALL requests.", "curl x", "Ctrl-C", seconds=1.5
@@ -23,6 +23,7 @@ READY = Ready(
         (Step("look", "service/shop", 0.25), "  ✓ look          0.25 s  service/shop\n"),
         (Waiting("prepare", "pod/x: Pending"), "  … waiting for pod/x: Pending\n"),
         (Note("taken back"), "  ! taken back\n"),
+        (Rules(("kind: A", "  b: \x1b")), "kind: A\n  b: \\x1b\n"),
         (FirstRequest(3.4), "  ✓ first request after 3 s\n"),
         (Ended("Ctrl-C", 0.31, 7), "Given back in 0.3 s after 7 connections (Ctrl-C).\n"),
         (Tunnel("healing", "cut"), "  ! tunnel healing: cut\n"),

@@ -13,6 +13,7 @@ from ktpy.model.events import (
     FirstRequest,
     Note,
     Ready,
+    Rules,
     Step,
     Tunnel,
     Waiting,
@@ -30,6 +31,7 @@ EVERY = [
     FirstRequest(0.5),
     Ended("Ctrl-C", 0.3, 7, ("pod/x",)),
     Failed("no", ("this", "that"), 4, "/log"),
+    Rules(("kind: VirtualService", "  x")),
 ]
 
 

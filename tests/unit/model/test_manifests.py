@@ -107,3 +107,23 @@ def test_a_lease_says_who_where_and_what_for() -> None:
         names.OWNER: "ana", names.HOST: "mbp-7", names.MODE: "exchange", names.TARGET: "service/shop",
     }  # fmt: skip
     assert "ownerReferences" not in LEASE["metadata"]
+
+
+def test_a_probed_shadow_is_ready_only_while_sshd_listens_for_the_laptop() -> None:
+    ports = [PodPort(80, "web"), PodPort(9090)]
+    pod = manifests.shadow_pod("x", ANA, LEASE, shape=SHAPES[0], ports=ports, wears={}, is_probed=True)
+
+    (container,) = pod["spec"]["containers"]
+    command = container["readinessProbe"]["exec"]["command"]
+    assert command[:2] == ["sh", "-c"]
+    assert all(f":{number:04X} [^ ]* 0A '" in command[2] for number in (80, 9090))
+    assert "readinessProbe" not in shadow(FULL)["spec"]["containers"][0]
+
+
+def test_a_lease_takes_notes() -> None:
+    identity = manifests.Identity(ANA, "ana", "mbp-7", "scale", "service/shop")
+
+    lease = manifests.lease(identity, "team", "now", notes={names.SCALED: "deployment/shop"})
+
+    assert lease["metadata"]["annotations"][names.SCALED] == "deployment/shop"
+    assert lease["metadata"]["annotations"][names.TARGET] == "service/shop"

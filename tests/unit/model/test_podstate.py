@@ -46,3 +46,13 @@ def test_a_pod_is_ready_by_its_condition_alone() -> None:
     assert is_ready(pod(api.ready({})))
     assert not is_ready(pod({"conditions": [{"type": "Ready", "status": "False"}]}))
     assert not is_ready(pod(None))
+
+
+def test_a_pod_whose_own_probe_waits_for_the_tunnel_runs() -> None:
+    started = {"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]}
+    probed = {"containers": [{"readinessProbe": {}}]}
+
+    assert state_of({**pod(started), "spec": probed}).phase is Phase.RUNNING
+    assert state_of({**pod(waiting("ContainerCreating")), "spec": probed}).phase is Phase.COMING
+    assert state_of({**pod({"phase": "Pending"}), "spec": probed}).phase is Phase.COMING
+    assert state_of({**pod(started), "spec": {"containers": [{}]}}).phase is Phase.COMING

@@ -25,8 +25,8 @@ def test_secrets_are_never_read() -> None:
     assert {right.verb for right in needed("secrets")} == {"create", "delete"}
 
 
-def test_services_are_neither_created_nor_deleted() -> None:
-    assert not {"create", "delete", "update"} & {right.verb for right in needed("services")}
+def test_nothing_is_written_but_by_guarded_patches() -> None:
+    assert not {"update", "deletecollection"} & {right.verb for right in rights()}
 
 
 def test_a_right_says_itself_as_kubectl_does() -> None:

@@ -353,4 +353,6 @@ def test_the_last_writer_is_the_youngest_entry_that_is_not_ours() -> None:
     assert last_writer(wrote(("helm", "2026-01-01"), ("argocd", "2026-01-02"), ("ktpy", "2026-01-03"))) == (
         "argocd at 2026-01-02"
     )
+    status = {"manager": "kube-controller-manager", "time": "2026-01-04", "subresource": "status"}
+    assert last_writer({"metadata": {"managedFields": [status]}}) == "somebody"
     assert last_writer({"metadata": {}}) == "somebody"

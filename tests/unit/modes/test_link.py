@@ -243,3 +243,43 @@ def test_no_request_is_not_told(ana: Person) -> None:
         link.report_first_request(done)
 
     assert not [event for event in ana.told if isinstance(event, FirstRequest)]
+
+
+def test_a_link_is_left_when_nothing_new_has_come_for_a_while(ana: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ktpy.modes.link.KNOCK_SECONDS", 0.001)
+    with link_of(ana) as link:
+        (tunnel,) = ana.tunnels
+
+        def knock(host: str, port: int, **how: float) -> bool:
+            tunnel.knocks.append((host, port))
+            tunnel.carry(connections=min(3, len(tunnel.knocks)))  # the third is the last that comes here
+            return True
+
+        monkeypatch.setattr(tunnel, "knock", knock)
+        link.unfollow("10.96.0.1", 80, 0.02)
+
+    assert len(tunnel.knocks) > 3
+    assert set(tunnel.knocks) == {("10.96.0.1", 80)}
+
+
+def test_a_retired_shadow_is_not_replaced(api: FakeApi, ana: Person) -> None:
+    with link_of(ana) as link:
+        link.shadow.retire()
+        assert api.names("Pod") == []
+
+    assert not any(isinstance(event, Note) for event in ana.told)
+
+
+def test_a_probed_shadow_is_entered_before_it_is_ready(api: FakeApi, ana: Person) -> None:
+    """It is Ready only once the tunnel is there."""
+    api.kubelet = lambda pod: {"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]}
+
+    with (
+        Session.open(ana.kt, "scale", SHOP) as session,
+        linked(ana.kt, session, ROUTES, base="shop-kt", wears={"app": "shop"}, is_probed=True),
+    ):
+        (container,) = (api.read("Pod", "shop-kt") or {})["spec"]["containers"]
+
+    script = container["readinessProbe"]["exec"]["command"][-1]
+    assert ":1F90 " in script, "8080"
+    assert ":2382 " in script, "9090"

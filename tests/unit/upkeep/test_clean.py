@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from ktpy.errors import Forbidden
 from ktpy.model.diversion import holder_of, selector_of
-from ktpy.model.names import CLEAN_SECONDS, DEAD_SECONDS, lease_name
+from ktpy.model.marks import Match
+from ktpy.model.names import CLEAN_SECONDS, DEAD_SECONDS, ROLE, ROLE_ROUTER, lease_name
+from ktpy.model.ref import uid_of
+from ktpy.model.target import Target
+from ktpy.modes.mesh import looked, mesh
 from ktpy.upkeep import clean
 from tests.fakes import things
-from tests.fakes.api import FakeApi
+from tests.fakes.api import FakeApi, ready
 from tests.fakes.left import ktctl_on, wreck_of
 from tests.fakes.run import person
 
@@ -78,6 +82,44 @@ def test_services_that_only_wear_our_marks_are_strangers_and_held_ones_are_not(a
     assert clean.strangers(kt) == [
         "service/labelled wears ktpy.io/session but is not ktpy's: left alone",
         "service/noted wears ktpy.io/undo but is not ktpy's: left alone",
+    ]
+
+
+def shared(api: FakeApi, user: str = "ana") -> FakeApi:
+    """What a mesh leaves that was killed."""
+    for thing in (things.service(), things.pod("shop-1")):
+        api.put(thing)
+    api.kubelet = lambda pod: {**ready(pod), "podIP": "10.0.0.9"}
+    kt = person(api, user).kt
+    with mesh(kt, looked(kt, Target("Service", "shop"), (), Match("everything"))):
+        return api.snapshot()
+
+
+def test_a_routers_parts_are_no_strangers() -> None:
+    assert clean.strangers(person(shared(FakeApi()), "bob").kt) == []
+
+
+def test_a_stuntman_that_was_handed_to_draining_pods_is_no_stranger() -> None:
+    wreck = shared(FakeApi())
+    (name,) = [name for name in wreck.names("Service") if "stuntman" in name]
+    pods = [wreck.read("Pod", pod) or {} for pod in wreck.names("Pod") if "router" in pod]
+    owners = [{"apiVersion": "v1", "kind": "Pod", "name": p["metadata"]["name"], "uid": uid_of(p)} for p in pods]
+    wreck.edit("Service", name, lambda now: now["metadata"].update(ownerReferences=owners))
+
+    assert clean.strangers(person(wreck, "bob").kt) == []
+
+
+def test_copies_of_a_routers_parts_are_strangers() -> None:
+    wreck = shared(FakeApi())
+    (name,) = [name for name in wreck.names("Service") if "stuntman" in name]
+    stunt = wreck.read("Service", name) or {}
+    labels = stunt["metadata"]["labels"]
+    wreck.put({**things.service(), "metadata": {"name": "copy", "labels": labels}})
+    wreck.put(things.pod("copy-1", labels={**labels, ROLE: ROLE_ROUTER}))
+
+    assert clean.strangers(person(wreck, "bob").kt) == [
+        "pod/copy-1 wears ktpy.io/role but is not ktpy's: left alone",
+        "service/copy wears ktpy.io/session but is not ktpy's: left alone",
     ]
 
 

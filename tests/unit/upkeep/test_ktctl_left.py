@@ -45,7 +45,10 @@ def test_what_this_user_may_not_delete_is_said_with_the_command(api: FakeApi) ->
         api.put(things.service(name))
         api.edit("Service", name, lambda now: now["metadata"]["labels"].update({"control-by": "kt"}))
 
-    report = ktctl_left.give_back(person(api).cluster, service)
+    user = person(api)
+    user.wire.rights -= {"delete services"}
+
+    report = ktctl_left.give_back(user.cluster, service)
 
     assert len(report.left) == 1
     assert "kubectl delete service/shop-kt-stuntman" in report.left[0]
