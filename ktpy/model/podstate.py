@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from ktpy.model.ref import Object
+from ktpy.model import names
+from ktpy.model.ref import Object, labels_of
 
 # Why a container will not start with its image, in the kubelet's words (kubernetes.io/docs/concepts/containers/images)
 PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable"}
@@ -51,7 +52,9 @@ def is_ready(pod: Object) -> bool:
 
 
 def _waits_for_us(pod: Object) -> bool:
-    """It runs, and its own probe fails until the laptop's tunnel is there."""
+    """It is a shadow that runs, and its own probe fails until the laptop's tunnel is there."""
+    if labels_of(pod).get(names.ROLE) != names.ROLE_SHADOW:
+        return False
     is_probed = any("readinessProbe" in container for container in (pod.get("spec") or {}).get("containers", ()))
     statuses = (pod.get("status") or {}).get("containerStatuses") or []
     return is_probed and bool(statuses) and all("running" in (status.get("state") or {}) for status in statuses)

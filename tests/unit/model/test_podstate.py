@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ktpy.model import names
 from ktpy.model.podstate import Phase, PodState, is_ready, state_of
 from ktpy.model.ref import Object
 from tests.fakes import api
@@ -48,11 +49,20 @@ def test_a_pod_is_ready_by_its_condition_alone() -> None:
     assert not is_ready(pod(None))
 
 
-def test_a_pod_whose_own_probe_waits_for_the_tunnel_runs() -> None:
+def test_a_shadow_whose_own_probe_waits_for_the_tunnel_runs() -> None:
+    started = {"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]}
+    probed = {"containers": [{"readinessProbe": {}}]}
+    shadow = {"labels": {names.ROLE: names.ROLE_SHADOW}}
+
+    assert state_of({**pod(started, **shadow), "spec": probed}).phase is Phase.RUNNING
+    assert state_of({**pod(waiting("ContainerCreating"), **shadow), "spec": probed}).phase is Phase.COMING
+    assert state_of({**pod({"phase": "Pending"}, **shadow), "spec": probed}).phase is Phase.COMING
+    assert state_of({**pod(started, **shadow), "spec": {"containers": [{}]}}).phase is Phase.COMING
+
+
+def test_a_router_that_is_not_ready_does_not_run_yet() -> None:
+    """A Service that is led to it now has no endpoint at all."""
     started = {"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]}
     probed = {"containers": [{"readinessProbe": {}}]}
 
-    assert state_of({**pod(started), "spec": probed}).phase is Phase.RUNNING
-    assert state_of({**pod(waiting("ContainerCreating")), "spec": probed}).phase is Phase.COMING
-    assert state_of({**pod({"phase": "Pending"}), "spec": probed}).phase is Phase.COMING
-    assert state_of({**pod(started), "spec": {"containers": [{}]}}).phase is Phase.COMING
+    assert state_of({**pod(started, labels={names.ROLE: names.ROLE_ROUTER}), "spec": probed}).phase is Phase.COMING
