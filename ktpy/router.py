@@ -232,10 +232,14 @@ class Router:
     def _leave(self) -> None:
         """Tried until it is done, or for a while: the session's own give-back then says what is left."""
         started = time.monotonic()
+        said: list[str] = []
+
+        def tell(what: str) -> None:
+            said.append(what)
+            self.kt.tell(Step("give back", what, time.monotonic() - started))
 
         def is_back() -> None:
-            what = f"{self.front.ref} is its owner's again"
-            self.kt.tell(Step("give back", what, time.monotonic() - started))
+            tell(f"{self.front.ref} is its owner's again")
 
         def is_done() -> bool:
             try:
@@ -252,6 +256,8 @@ class Router:
             return True
 
         persist(self.kt, is_done)
+        if not said:
+            tell(f"your requests to {self.front.ref} go to the cluster again")
 
 
 def _why_not(view: View) -> str:

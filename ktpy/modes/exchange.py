@@ -31,7 +31,7 @@ from ktpy.workers import Workers, together
 
 log = logging.getLogger(__name__)
 MODE = "exchange"
-RIGHTS = ("leases", "secrets", "pods", "services")
+RIGHTS = ("leases", "secrets", "pods", "services", "configmaps")
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def test_asked_to_it_diverts_again_and_stops_fighting_after_two_flips(
     space: Space, ana: Person, server: Server, client: InCluster
 ) -> None:
     before = calm(space)
-    with exchanging(ana, server, "--if-taken-back", "again") as session:
+    with exchanging(ana, server, "--mode", "direct", "--if-taken-back", "again") as session:
         for flip in (1, 2):
             space.apply(SERVICE)
             wait_notes(session, flip)

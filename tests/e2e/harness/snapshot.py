@@ -51,7 +51,7 @@ def is_only_ending(before: Snapshot, after: Snapshot) -> bool:
     """
     more = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     ending = {name for name in more if name in after and "being deleted" in after[name]}
-    theirs = {name for name in more if name.startswith("Service/") and _are_owners(ending, after.get(name))}
+    theirs = {name for name in more if name in after and goes_with_pods(after[name])}
     ending |= theirs | {name for name in more if _service_behind(after.get(name)) in theirs}
     return more <= ending
 
@@ -60,11 +60,6 @@ def goes_with_pods(thing: dict[str, Any]) -> bool:
     """Whether a Service is owned by pods, as a router's stuntman is once the router was told to go."""
     owners = thing["metadata"].get("ownerReferences", [])
     return thing["kind"] == "Service" and bool(owners) and all(owner["kind"] == "Pod" for owner in owners)
-
-
-def _are_owners(pods: set[str], service: dict[str, Any] | None) -> bool:
-    owners = service["metadata"].get("ownerReferences", []) if service else []
-    return bool(owners) and all(f"{owner['kind']}/{owner['name']}" in pods for owner in owners)
 
 
 def _service_behind(thing: dict[str, Any] | None) -> str:
