@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from ktpy import closing, telling, undo
+from ktpy import closing, routing, telling, undo
 from ktpy.errors import KtError, NotFound, Taken
 from ktpy.kt import Kt
 from ktpy.model import ktctl, scaling
@@ -52,9 +53,13 @@ def _service(kt: Kt, name: str) -> Object:
 
 
 def _marks(kt: Kt, service: Object) -> set[SessionId | None]:
-    """The sessions that left their marks on SERVICE itself, or on a workload behind it."""
+    """The sessions that left their marks on SERVICE itself, on a workload behind it, or in its router's table."""
     behind = [workload for workload in undo.workloads(kt.cluster) if scaling.selects(service, workload)]
-    return {marked_by(thing) for thing in (service, *behind)}
+    found = {marked_by(thing) for thing in (service, *behind)}
+    with contextlib.suppress(KtError):  # a table that cannot be read has nobody's marks
+        table = routing.read(kt.cluster, service["metadata"]["name"])
+        found |= set(table.sessions) if table else set()
+    return found
 
 
 def _is_for(holder: Holder, service: str, marks: Collection[SessionId | None]) -> bool:

@@ -8,7 +8,7 @@ from ktpy.errors import NotFound, Taken
 from ktpy.model.diversion import selector_of
 from ktpy.model.names import DEAD_SECONDS
 from ktpy.upkeep.recover import left_of, recover
-from tests.fakes import things
+from tests.fakes import meshes, things
 from tests.fakes.api import FakeApi
 from tests.fakes.left import ktctl_on, wreck_of
 from tests.fakes.run import person
@@ -133,3 +133,16 @@ def test_what_could_not_be_given_back_is_gathered(api: FakeApi) -> None:
 
     (left,) = left_of(results)
     assert left.startswith("secret/ktpy-ana-")
+
+
+def test_a_session_of_a_router_is_found_by_its_row_when_its_lease_is_gone() -> None:
+    wreck = meshes.left_by("ana")
+    for lease in wreck.names("Lease"):
+        if "router" not in lease:
+            wreck.remove("Lease", lease, orphan=True)
+    eve = person(wreck, "eve")
+
+    results = recover(eve.kt, "shop", force=False, ask=never)
+
+    assert not left_of(results)
+    assert meshes.same(wreck) == meshes.same(meshes.a_team())
