@@ -39,6 +39,7 @@ TABLE: dict[str, Legacy] = {
     "--hideNaturalService": Legacy("--only-taken", False),
     "--useLocalTime": Legacy(None, False, _NO_CLOCK),
     "--useShadowDeployment": Legacy(None, False, "a shadow that is evicted is replaced by ktpy itself."),
+    "--versionMark": Legacy("--version-mark", True),
     "--withAnnotation": Legacy("--annotation", True),
     "--withLabel": Legacy("--label", True),
 }

@@ -79,6 +79,7 @@ to those that go out, or put the mark into the W3C baggage header, which tracing
     help="How long the command after -- may take to open its ports.",
 )  # fmt: skip
 @click.option("--take-over", is_flag=True, help="End the session that is in the way, if its heartbeat stopped.")
+@click.option("--dry-run", is_flag=True, help="Print each object and patch and what undoes it; change nothing.")
 @click.option("--background", is_flag=True, help="Return at ready; the session goes on. See status, leave, logs.")
 @click.option(
     "--interactive", is_flag=True, help="The command after -- reads this terminal, and Ctrl-C is its own too."
@@ -106,10 +107,14 @@ def command(ctx: click.Context, /, target: Target, exposed: tuple[str, ...], **h
     flags = [(name, text) for name in marks.FLAGS for text in how[name]]
     match = marks.match(how["version_mark"], flags, default_value)
     manners = mode.Manners(how["strict"], how["hold"], how["mirror"], how["inspect"])
-    if how["background"]:
+    if how["background"] and not how["dry_run"]:
         return held.in_background()
     with holding(held) as kt:
-        plan = mode.looked(kt, target, wanted, match, manners, take_over=how["take_over"])
+        seen = {"take_over": how["take_over"], "dry_run": how["dry_run"]}
+        plan = mode.looked(kt, target, wanted, match, manners, **seen)
+        if how["dry_run"]:
+            held.print_plan(mode.steps(kt, plan))
+            return 0
         if not how["command"]:
             held.expect_listeners(plan.routes)
         with (
@@ -124,7 +129,9 @@ def _manual(ctx: click.Context, held: Held, target: Target, wanted: tuple[Expose
     """One more pod of the Service. What a router does for a row, the mesh's own rules must do here. Raises Usage."""
     from ktpy.modes import manual as mode
 
-    needs_router = [name for name in (*marks.FLAGS, "strict", "hold", "mirror", "inspect", "take_over") if how[name]]
+    needs_router = [
+        name for name in (*marks.FLAGS, "strict", "hold", "mirror", "inspect", "take_over", "dry_run") if how[name]
+    ]
     if needs_router:
         option = f"--{needs_router[0].replace('_', '-')}"
         raise Usage(f"{option} is a router's, and --mode manual has none.", "say it in your mesh's own rules")

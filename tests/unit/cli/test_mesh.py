@@ -137,6 +137,21 @@ def test_json_events_end_with_the_end(ktpy, api: FakeApi) -> None:
     assert [type(event).__name__ for event in events][-3:] == ["Ready", "Step", "Ended"]
 
 
+def test_a_dry_run_prints_each_deed_with_its_undo_and_changes_nothing(ktpy, api: FakeApi) -> None:
+    before = essence(api)
+
+    said = ktpy("mesh", "shop", "--versionMark", "blue", "--dry-run", "--output", "json", user=api)
+
+    deeds = [json.loads(line) for line in said.out.splitlines() if line.startswith('{"do"')]
+    assert [deed["do"].partition("/")[0] for deed in deeds] == [
+        "create lease", "create secret", "create pod", "create service", "create configmap", "create deployment",
+        "patch configmap", "patch service",
+    ]  # fmt: skip
+    assert deeds[-2]["object"]["add row"]["match"] == [{"in": "header", "name": "version", "exact": "blue"}]
+    assert all(deed["undo"] for deed in deeds)
+    assert essence(api) == before
+
+
 def test_with_a_command_the_run_ends_with_it_and_has_its_code(ktpy, api: FakeApi) -> None:
     before = essence(api)
 
