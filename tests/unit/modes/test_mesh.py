@@ -263,7 +263,7 @@ def test_steps_are_told_in_order(ana: Person, bob: Person) -> None:
 
     told = [[event.name for event in user.told if isinstance(event, Step)] for user in (ana, bob)]
     assert told[0] == ["look", "shadow pod", "tunnel", "router", "routes", "switch", "follow", "give back"]
-    assert told[1] == ["look", "shadow pod", "tunnel", "routes"]
+    assert told[1] == ["look", "shadow pod", "tunnel", "routes", "give back"]
 
 
 def test_the_row_says_what_was_asked_for(api: FakeApi, ana: Person) -> None:
