@@ -18,6 +18,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "Lease": ("coordination.k8s.io/v1", "leases"),
     "LimitRange": ("v1", "limitranges"),
     "Namespace": ("v1", "namespaces"),
+    "NetworkPolicy": ("networking.k8s.io/v1", "networkpolicies"),
     "Pod": ("v1", "pods"),
     "ReplicaSet": ("apps/v1", "replicasets"),
     "ResourceQuota": ("v1", "resourcequotas"),

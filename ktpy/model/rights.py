@@ -28,6 +28,7 @@ RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("", "services", ("get", "list", "watch", "create", "patch", "delete")),
     ("", "configmaps", ("get", "create", "patch", "delete")),
     ("", "events", ("create",)),
+    ("networking.k8s.io", "networkpolicies", ("list",)),
     ("apps", "deployments", ("get", "list", "watch", "create", "patch", "delete")),
     ("apps", "statefulsets", ("get", "list", "watch", "patch")),
 )

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from ktpy import routing, telling, undo
 from ktpy.errors import Forbidden, KtError, Taken
 from ktpy.kt import Kt
-from ktpy.model import ktctl, names, target
+from ktpy.model import ktctl, names, policies, target
 from ktpy.model.diversion import holder_of
 from ktpy.model.events import Note
+from ktpy.model.front import Front
+from ktpy.model.front import wears as front_labels
 from ktpy.model.liveness import Holder, Life, holder_from
 from ktpy.model.ports import Route, ServicePort
-from ktpy.model.ref import Object, annotations_of, ref_of
+from ktpy.model.ref import Object, annotations_of, labels_of, ref_of
 from ktpy.model.rights import Right
 from ktpy.model.target import Target, original_selector
 from ktpy.model.traits import Around, local_policies, nodes_of, traits
@@ -98,6 +100,45 @@ def must_suit(kt: Kt, service: Object, pods: Sequence[Object], wanted: Sequence[
         if trait.refuse:
             raise KtError(trait.sentence, trait.hint)
         kt.tell(Note(f"{trait.sentence} {trait.hint}".rstrip()))
+
+
+def must_be_let_through(kt: Kt, front: Front, pods: Sequence[Object], wanted: Sequence[Route]) -> None:
+    """Raises KtError where the namespace's NetworkPolicies would cut a router off from callers, originals or shadow.
+
+    Who may not list them is told nothing: most namespaces have none.
+    """
+    try:
+        found = kt.cluster.find("NetworkPolicy")
+    except Forbidden:
+        return
+    worn = {**kt.router.pod.labels, **front_labels(front, names.SessionId("any")), names.ROLE: names.ROLE_ROUTER}
+    stage = policies.Stage(
+        front.name,
+        original_selector(front.service),
+        {
+            "kubernetes.io/metadata.name": kt.cluster.namespace,
+            **(labels_of(space) if (space := _namespace(kt)) else {}),
+        },
+        tuple(policies.endpoint(pod, front.ports) for pod in pods),
+        policies.Endpoint(worn, front.listens),
+        policies.Endpoint(
+            {**kt.shape.labels, names.ROLE: names.ROLE_SHADOW},
+            {route.service.port: route.pod.number for route in wanted},
+        ),
+    )
+    verdict = policies.needed(found, stage)
+    if verdict.refuse or verdict.make:
+        why = (
+            verdict.refuse or "the router would be parted from its callers, from the original pods or from the shadow."
+        )
+        raise KtError(
+            f"NetworkPolicies of namespace {kt.cluster.namespace} stand in the way of a router for {front.ref}: {why}",
+            [
+                f"let pods labelled {names.ROLE}={names.ROLE_ROUTER} take what {front.name}'s pods take, and reach "
+                f"them and pods labelled {names.ROLE}={names.ROLE_SHADOW}",
+                f"ktpy exchange {front.name} --mode direct      takes all of its traffic, with no router",
+            ],
+        )
 
 
 def _namespace(kt: Kt) -> Object | None:

@@ -94,6 +94,7 @@ def looked(
     chosen = ports.resolve(exposed or [ports.plain_expose(name, all_ports)], name, all_ports)
     front = Front(service, all_ports, tuple(sorted(nodes_of(pods))) if local_policies(service) else ())
     look.must_suit(kt, service, pods, [route.service for route in chosen], marked=bool(match.conditions))
+    look.must_be_let_through(kt, front, pods, chosen)
     if not match.conditions:
         look.must_allow_exchange(kt, service)
     look.must_be_shareable(kt, service, take_over=take_over and not dry_run)
