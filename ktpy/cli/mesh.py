@@ -11,14 +11,15 @@ import click
 
 from ktpy.cli.base import Command
 from ktpy.cli.holding import Held, holding
-from ktpy.cli.types import SECONDS, TARGET
+from ktpy.cli.types import SECONDS, Parsed
 from ktpy.errors import Usage
 from ktpy.model import istio, marks, ports
 from ktpy.model.events import Note, Ready, Rules
 from ktpy.model.marks import Match
 from ktpy.model.ports import Expose
-from ktpy.model.target import Target
+from ktpy.model.target import Target, target
 
+MESHED: Parsed[Target] = Parsed("target", lambda text: target(text, "mesh"))
 _MATCH = (
     ("--header", "NAME=VALUE", "A request header."),
     ("--header-regex", "NAME=RE", "A header that matches all of a regular expression (RE2)."),
@@ -52,7 +53,7 @@ A mark reaches the services behind this one only if each passes it on: copy the 
 to those that go out, or put the mark into the W3C baggage header, which tracing libraries pass on by themselves.
 """,
 )
-@click.argument("target", type=TARGET)
+@click.argument("target", type=MESHED)
 @click.option(
     "-p", "--expose", "exposed", multiple=True, metavar="[HOST:]LAPTOP[:SERVICE]",
     help="Which laptop port answers which Service port; a comma list or repeated.",

@@ -68,4 +68,6 @@ def _why_coming(status: Object) -> str:
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason"):
             return str(waiting["reason"])
+    if status.get("phase") == "Running":
+        return "runs, and is not ready yet"
     return str(status.get("phase") or "not yet seen by the scheduler")

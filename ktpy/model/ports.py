@@ -123,19 +123,20 @@ def table(ports: Sequence[ServicePort]) -> str:
     return ", ".join(f"{p}/{p.protocol}" if p.protocol != "TCP" else str(p) for p in ports) or "none"
 
 
-def paste_line(name: str, ports: Sequence[ServicePort]) -> str:
-    """A whole `--expose` to paste, laptop ports as the containers have them."""
+def paste_line(name: str, ports: Sequence[ServicePort], command: str) -> str:
+    """A whole `ktpy COMMAND … --expose` to paste, laptop ports as the containers have them."""
     pairs = ",".join(f"{p.number or p.port}:{p.port}" for p in ports)
-    return f"ktpy exchange {name} --expose {pairs}"
+    return f"ktpy {command} {name} --expose {pairs}"
 
 
-def _matched(wanted: Expose, name: str, ports: Sequence[ServicePort]) -> ServicePort:
+def _matched(wanted: Expose, name: str, ports: Sequence[ServicePort], command: str) -> ServicePort:
     """A Service port, else a port name, else a targetPort."""
     if wanted.service is None:
         if len(ports) == 1:
             return ports[0]
         raise Usage(
-            f"service/{name} has several ports ({table(ports)}): say which {wanted} is for.", paste_line(name, ports)
+            f"service/{name} has several ports ({table(ports)}): say which {wanted} is for.",
+            paste_line(name, ports, command),
         )
     spellings: tuple[Callable[[ServicePort], set[str]], ...] = (
         lambda p: {str(p.port)},
@@ -146,7 +147,9 @@ def _matched(wanted: Expose, name: str, ports: Sequence[ServicePort]) -> Service
         found = [port for port in ports if wanted.service in spelled(port)]
         if found:
             return found[0]
-    raise NotFound(f"service/{name} has no port '{wanted.service}'; it has {table(ports)}.", paste_line(name, ports))
+    raise NotFound(
+        f"service/{name} has no port '{wanted.service}'; it has {table(ports)}.", paste_line(name, ports, command)
+    )
 
 
 def pod_port(port: ServicePort) -> PodPort:
@@ -155,14 +158,16 @@ def pod_port(port: ServicePort) -> PodPort:
     return PodPort(port.number or port.port, name)
 
 
-def resolve(wanted: Sequence[Expose], name: str, ports: Sequence[ServicePort]) -> tuple[Route, ...]:
+def resolve(
+    wanted: Sequence[Expose], name: str, ports: Sequence[ServicePort], command: str = "exchange"
+) -> tuple[Route, ...]:
     """A route for each of WANTED. Raises Usage, NotFound, or KtError where two contradict each other."""
     routes: list[Route] = []
     for one in wanted:
-        port = _matched(one, name, ports)
+        port = _matched(one, name, ports, command)
         if port.protocol != "TCP":
             raise KtError(
-                f"Port {port} of service/{name} is {port.protocol}; ktpy carries TCP.", paste_line(name, ports)
+                f"Port {port} of service/{name} is {port.protocol}; ktpy carries TCP.", paste_line(name, ports, command)
             )
         routes.append(Route(port, pod_port(port), one.host, one.laptop))
     seen: dict[int, Route] = {}
@@ -173,7 +178,9 @@ def resolve(wanted: Sequence[Expose], name: str, ports: Sequence[ServicePort]) -
     return tuple(routes)
 
 
-def must_be_complete(routes: Sequence[Route], name: str, ports: Sequence[ServicePort]) -> None:
+def must_be_complete(
+    routes: Sequence[Route], name: str, ports: Sequence[ServicePort], command: str = "exchange"
+) -> None:
     """In direct mode a Service port that is not exposed would die: refuse unless all are given."""
     given = {route.service.port for route in routes}
     missing = [port for port in ports if port.port not in given]
@@ -182,18 +189,23 @@ def must_be_complete(routes: Sequence[Route], name: str, ports: Sequence[Service
     if missing:
         raise KtError(
             f"An exchange takes all of service/{name}, and nothing would answer port {table(missing)}.",
-            paste_line(name, ports),
+            paste_line(name, ports, command),
         )
 
 
-def plain_expose(name: str, ports: Sequence[ServicePort]) -> Expose:
+def plain_expose(name: str, ports: Sequence[ServicePort], command: str = "exchange") -> Expose:
     """What is meant when no `--expose` is given: the only port, at its targetPort's number. Raises Usage."""
     if len(ports) != 1:
         raise Usage(
             f"service/{name} has several ports ({table(ports)}): say which laptop ports answer.",
-            paste_line(name, ports),
+            paste_line(name, ports, command),
         )
     return Expose(ports[0].number or ports[0].port, str(ports[0].port))
+
+
+def chosen(wanted: Sequence[Expose], name: str, ports: Sequence[ServicePort], command: str) -> tuple[Route, ...]:
+    """A route for each of WANTED, else the plain one. Raises as `resolve` and `plain_expose` do."""
+    return resolve(wanted or [plain_expose(name, ports, command)], name, ports, command)
 
 
 def pod_ports(routes: Sequence[Route]) -> tuple[PodPort, ...]:

@@ -25,30 +25,31 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Target:
-    """A Service, Deployment or StatefulSet by name, as typed."""
+    """A Service, Deployment or StatefulSet by name, as typed after `ktpy COMMAND`, which hints repeat."""
 
     kind: str
     name: str
+    command: str = "exchange"
 
     def __str__(self) -> str:
         return f"{self.kind.lower()}/{self.name}"
 
 
-def target(text: str) -> Target:
+def target(text: str, command: str = "exchange") -> Target:
     """`shop`, `svc/shop`, `deploy/shop`, `statefulset/shop`. Raises Usage."""
     kind, slash, name = text.partition("/")
     if not slash:
         kind, name = "service", text
     if not name or "/" in name:
-        raise Usage(f"'{text}' is not NAME or KIND/NAME.", "ktpy exchange shop")
+        raise Usage(f"'{text}' is not NAME or KIND/NAME.", f"ktpy {command} shop")
     if kind.lower() in ("pod", "pods", "po"):
         raise Usage(
             "A pod cannot be exchanged: traffic finds pods through a Service, and a selector names many.",
-            f"ktpy exchange SERVICE      the Service in front of pod {name}",
+            f"ktpy {command} SERVICE      the Service in front of pod {name}",
         )
     if kind.lower() not in KINDS:
         raise Usage(f"'{kind}' is not a kind that ktpy takes.", "service/NAME, deployment/NAME or statefulset/NAME")
-    return Target(KINDS[kind.lower()], name)
+    return Target(KINDS[kind.lower()], name, command)
 
 
 def original_selector(service: Object) -> dict[str, str]:
@@ -57,7 +58,7 @@ def original_selector(service: Object) -> dict[str, str]:
     return selector_of(given_back(service, note.session)) if note else selector_of(service)
 
 
-def in_front_of(workload: Object, services: Sequence[Object]) -> Object:
+def in_front_of(workload: Object, services: Sequence[Object], command: str = "exchange") -> Object:
     """The one Service that selects WORKLOAD's pods. Raises KtError naming all where there are several or none."""
     wears = workload["spec"]["template"]["metadata"].get("labels") or {}
     name = f"{workload['kind'].lower()}/{workload['metadata']['name']}"
@@ -67,7 +68,7 @@ def in_front_of(workload: Object, services: Sequence[Object]) -> Object:
     if len(found) > 1:
         names = sorted(s["metadata"]["name"] for s in found)
         raise KtError(
-            f"{name} is behind several Services: {', '.join(names)}.", [f"ktpy exchange service/{n}" for n in names]
+            f"{name} is behind several Services: {', '.join(names)}.", [f"ktpy {command} service/{n}" for n in names]
         )
     return found[0]
 
@@ -75,15 +76,20 @@ def in_front_of(workload: Object, services: Sequence[Object]) -> Object:
 def not_found(wanted: Target, namespace: str, here: Sequence[str], elsewhere: Sequence[tuple[str, str]]) -> NotFound:
     """No such object; with the nearest names HERE and (namespace, name) ELSEWHERE."""
     hints = [
-        f"ktpy exchange {name} -n {space}" for space, name in elsewhere if name == wanted.name and space != namespace
+        f"ktpy {wanted.command} {name} -n {space}"
+        for space, name in elsewhere
+        if name == wanted.name and space != namespace
     ]
     hints += [
-        f"ktpy exchange {near}      did you mean this?" for near in difflib.get_close_matches(wanted.name, here, 3)
+        f"ktpy {wanted.command} {near}      did you mean this?"
+        for near in difflib.get_close_matches(wanted.name, here, 3)
     ]
     if not hints:
         near = difflib.get_close_matches(wanted.name, [name for _, name in elsewhere], 2)
         hints = [
-            f"ktpy exchange {name} -n {space}      did you mean this?" for space, name in elsewhere if name in near
+            f"ktpy {wanted.command} {name} -n {space}      did you mean this?"
+            for space, name in elsewhere
+            if name in near
         ]
     if not hints and here:
         hints = [f"namespace {namespace} has: {', '.join(sorted(here)[:12])}"]

@@ -64,7 +64,7 @@ def looked(
     name = service["metadata"]["name"]
     pods = look.pods_behind(kt, service)
     all_ports = ports.ports_of(service, pods)
-    routes = ports.resolve(exposed or [ports.plain_expose(name, all_ports)], name, all_ports)
+    routes = ports.chosen(exposed, name, all_ports, "exchange")
     ports.must_be_complete(routes, name, all_ports)
     look.must_allow_exchange(kt, service)
     look.must_be_free(kt, service, take_over=take_over and not dry_run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from ktpy import routing, telling, undo
+from ktpy import closing, routing, telling, undo
 from ktpy.errors import Forbidden, KtError, Taken
 from ktpy.kt import Kt
 from ktpy.model import ktctl, names, policies, target
@@ -31,7 +31,7 @@ def service_for(kt: Kt, wanted: Target) -> Object:
             wanted, kt.cluster.namespace, _names_here(kt, wanted.kind), _names_elsewhere(kt, wanted.kind)
         )
     if wanted.kind != "Service":
-        thing = target.in_front_of(thing, kt.cluster.find("Service"))
+        thing = target.in_front_of(thing, kt.cluster.find("Service"), wanted.command)
     target.must_be_divertible(thing)
     return thing
 
@@ -81,6 +81,10 @@ def must_not_be_held(kt: Kt, thing: Object, name: str, *, take_over: bool) -> No
     session = holder_of(thing)
     if session is None:
         return
+    lease = kt.cluster.get(kt.cluster.ref("Lease", names.lease_name(session)))
+    if lease and labels_of(lease).get(names.ROLE) == names.ROLE_ROUTER:
+        _free_of_router(kt, thing, lease, name, take_over=take_over)
+        return
     holder = undo.holder_named(kt.cluster, session)
     if holder.life is Life.ALIVE:
         raise Taken(f"{ref_of(thing)} is held by {holder}.", _ask_the(holder))
@@ -91,6 +95,25 @@ def must_not_be_held(kt: Kt, thing: Object, name: str, *, take_over: bool) -> No
         )
     undo.end(kt.cluster, holder, who := f"{kt.user.name} on {kt.user.host} (--take-over)")
     telling.ended(kt, holder, who)
+
+
+def _free_of_router(kt: Kt, thing: Object, lease: Object, name: str, *, take_over: bool) -> None:
+    """The router of LEASE has no heartbeat of its own: it lives with those who share the Service through it."""
+
+    def alive(session: str) -> bool:
+        return undo.is_alive(kt.cluster, names.SessionId(session))
+
+    keepers = sorted(closing.holders(kt.cluster, lease))
+    living = [undo.holder_named(kt.cluster, keeper) for keeper in keepers if alive(keeper)]
+    if living:
+        who = "; ".join(map(str, living))
+        raise Taken(f"{ref_of(thing)} is shared through its router by {who}.", f"ktpy mesh {name}      beside them")
+    if not take_over:
+        raise Taken(
+            f"{ref_of(thing)} still has the router of sessions whose heartbeat stopped.",
+            [f"ktpy recover {name}      to end them", f"ktpy mesh {name}      to use it"],
+        )
+    closing.sweep(kt.cluster, alive, linger=kt.settings.linger)
 
 
 def must_suit(kt: Kt, service: Object, pods: Sequence[Object], wanted: Sequence[ServicePort], *, marked: bool) -> None:

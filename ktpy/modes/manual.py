@@ -78,7 +78,7 @@ def looked(kt: Kt, wanted: Target, exposed: Sequence[Expose], mark: Mark) -> Pla
     pods = [pod for pod in found if serves(pod)]
     all_ports = ports.ports_of(service, pods)
     ports.must_agree(pods, all_ports)
-    routes = ports.resolve(exposed or [ports.plain_expose(name, all_ports)], name, all_ports)
+    routes = ports.chosen(exposed, name, all_ports, wanted.command)
     must_have_all(name, routes, all_ports)
     plan = Plan(service, pods, routes, mark, wears, istio.apart(pods, wears, mark), look.others_here(kt))
     look.must_pass_dry_run(kt, objects(kt, plan))
@@ -90,7 +90,7 @@ def must_have_all(name: str, routes: Sequence[Route], all_ports: Sequence[Servic
     """Errors: KtError where the Service has a port that the shadow would not answer, as each of its pods must."""
     given = {route.service.port for route in routes}
     if missing := [port for port in all_ports if port.port not in given]:
-        line = ports.paste_line(name, all_ports).replace("ktpy exchange", "ktpy mesh", 1)
+        line = ports.paste_line(name, all_ports, "mesh")
         raise KtError(
             f"This laptop's pod gets its share of all of service/{name}, and nothing would answer port "
             f"{ports.table(missing)} of it.",

@@ -91,7 +91,7 @@ def looked(
     pods = look.pods_behind(kt, service)
     all_ports = ports.ports_of(service, pods)
     ports.must_agree(pods, all_ports)
-    chosen = ports.resolve(exposed or [ports.plain_expose(name, all_ports)], name, all_ports)
+    chosen = ports.chosen(exposed, name, all_ports, wanted.command)
     front = Front(service, all_ports, tuple(sorted(nodes_of(pods))) if local_policies(service) else ())
     look.must_suit(kt, service, pods, [route.service for route in chosen], marked=bool(match.conditions))
     look.must_be_let_through(kt, front, pods, chosen)

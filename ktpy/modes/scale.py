@@ -133,7 +133,7 @@ def _tell_beside(kt: Kt, service: Object, workload: Object) -> None:
 def _routes(service: Object, exposed: Sequence[Expose], pods: Sequence[Object]) -> Sequence[Route]:
     name = service["metadata"]["name"]
     all_ports = ports.ports_of(service, pods)
-    routes = ports.resolve(exposed or [ports.plain_expose(name, all_ports)], name, all_ports)
+    routes = ports.chosen(exposed, name, all_ports, "exchange")
     ports.must_be_complete(routes, name, all_ports)
     return routes
 

@@ -103,6 +103,15 @@ def test_words_that_make_no_sense_are_told_before_anything_is_made_or_goes_to_th
     assert essence(api) == before
 
 
+def test_a_mistyped_name_is_answered_with_what_to_type_for_a_mesh(ktpy, api: FakeApi) -> None:
+    """An exchange would take everybody's requests."""
+    for words in (("shp", "-p", "5000"), ("pod/shop", "-p", "5000"), ("shop", "-p", "5000:99")):
+        said = ktpy("mesh", *words, user=api)
+
+        assert "ktpy mesh" in said.err, said.err
+        assert "ktpy exchange" not in said.err
+
+
 def test_a_port_at_which_nothing_listens_is_told_before_anything_is_made(ktpy, api: FakeApi) -> None:
     before = essence(api)
 

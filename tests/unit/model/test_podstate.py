@@ -30,7 +30,7 @@ def waiting(reason: str, message: str = "") -> Object:
         (api.never({}), PodState(Phase.COMING, "not scheduled: 0/1 nodes are available")),
         ({"phase": "Pending"}, PodState(Phase.COMING, "Pending")),
         (None, PodState(Phase.COMING, "not yet seen by the scheduler")),
-        ({"phase": "Running"}, PodState(Phase.COMING, "Running")),
+        ({"phase": "Running"}, PodState(Phase.COMING, "runs, and is not ready yet")),
         ({"phase": "Failed", "reason": "Evicted"}, PodState(Phase.GOING, "Evicted")),
         ({"phase": "Succeeded"}, PodState(Phase.GOING, "terminating")),
     ],
@@ -58,6 +58,10 @@ def test_a_shadow_whose_own_probe_waits_for_the_tunnel_runs() -> None:
     assert state_of({**pod(waiting("ContainerCreating"), **shadow), "spec": probed}).phase is Phase.COMING
     assert state_of({**pod({"phase": "Pending"}, **shadow), "spec": probed}).phase is Phase.COMING
     assert state_of({**pod(started, **shadow), "spec": {"containers": [{}]}}).phase is Phase.COMING
+
+
+def test_one_that_runs_and_is_not_ready_says_so() -> None:
+    assert state_of(pod({"phase": "Running"})) == PodState(Phase.COMING, "runs, and is not ready yet")
 
 
 def test_a_router_that_is_not_ready_does_not_run_yet() -> None:

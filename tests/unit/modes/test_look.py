@@ -6,13 +6,15 @@ import pytest
 
 from ktpy.errors import Forbidden, KtError, NotFound, Taken
 from ktpy.model import ktctl
+from ktpy.model.diversion import selector_of
 from ktpy.model.front import Front
+from ktpy.model.names import DEAD_SECONDS
 from ktpy.model.ports import PodPort, Route, ServicePort, ports_of
 from ktpy.model.ref import Object
 from ktpy.model.rights import needed
 from ktpy.model.target import Target
 from ktpy.modes import look
-from tests.fakes import things
+from tests.fakes import meshes, things
 from tests.fakes.api import FakeApi
 from tests.fakes.run import Person, person
 
@@ -145,3 +147,32 @@ def test_policies_that_may_not_be_listed_are_nobodys_concern(api: FakeApi, ana: 
     ana.wire.rights -= {"list networkpolicies.networking.k8s.io"}
 
     let_through(ana)
+
+
+@pytest.mark.parametrize("take_over", [False, True])
+def test_a_service_that_others_share_through_a_router_is_not_free(take_over: bool) -> None:
+    """The router has no heartbeat of its own: it must not pass for a dead session."""
+    api = meshes.a_team()
+    ana, bob = person(api, "ana"), person(api, "bob")
+    with meshes.meshed(ana) as link:
+        api.time += DEAD_SECONDS + 1
+        link.session.renew()
+
+        with pytest.raises(Taken, match=r"shared through its router by session ana-.* \(mesh, ana on") as refused:
+            look.must_be_free(bob.kt, meshes.service(api), take_over=take_over)
+
+        assert refused.value.try_[0].startswith("ktpy mesh shop")
+        assert meshes.is_meshed_for(api, link)
+
+
+def test_a_router_of_the_dead_is_ended_by_take_over_only() -> None:
+    wreck = meshes.left_by("ana")
+    wreck.time += DEAD_SECONDS + 1
+    bob = person(wreck, "bob")
+
+    with pytest.raises(Taken, match="router of sessions whose heartbeat stopped"):
+        look.must_be_free(bob.kt, meshes.service(wreck), take_over=False)
+    look.must_be_free(bob.kt, meshes.service(wreck), take_over=True)
+
+    assert selector_of(meshes.service(wreck)) == things.SELECTOR
+    assert [name for name in wreck.names("Lease") if "router" in name] == []
