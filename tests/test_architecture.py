@@ -34,10 +34,12 @@ MAY: dict[str, set[str]] = {
     "opening": BASE | {"model", "kt", "routing", "closing", "undo", "session"},
     "keeping": BASE | {"model", "routing", "watching", "router"},
     "router": BASE | {"model", "kt", "routing", "closing", "undo", "session", "watching", "opening", "keeping"},
-    "upkeep": BASE | {"model", "telling", "cluster", "kt", "undo", "session", "restore", "routing", "closing"},
+    "rehearsal": BASE | {"model", "kt", "session"},
+    "upkeep": BASE
+    | {"model", "telling", "cluster", "kt", "undo", "session", "restore", "routing", "closing", "rehearsal"},
     "modes": BASE
     | {"model", "kt", "undo", "session", "watching", "net"}
-    | {"restore", "routing", "closing", "opening", "router", "telling"},
+    | {"restore", "routing", "closing", "opening", "router", "telling", "rehearsal"},
     "cli": BASE | {"model", "kt", "undo", "session", "watching", "upkeep", "modes"} | WORLDS,
     "__main__": {"cli"},
 }

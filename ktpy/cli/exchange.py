@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ktpy.cli.base import Command
 from ktpy.cli.holding import Held, holding
+from ktpy.cli.options import expose, holding_options
 from ktpy.cli.types import SECONDS, TARGET
 from ktpy.model import ports
 from ktpy.model.events import Ready
@@ -31,22 +31,7 @@ Examples:
 """,
 )
 @click.argument("target", type=TARGET)
-@click.option(
-    "-p",
-    "--expose",
-    "exposed",
-    multiple=True,
-    metavar="[HOST:]LAPTOP[:SERVICE]",
-    help="Which laptop port answers which Service port; a comma list or repeated.",
-)
-@click.option("--check-ports/--no-check-ports", default=True, help="First see that something listens on the laptop.")
-@click.option(
-    "--wait",
-    type=SECONDS,
-    default="60s",
-    metavar="TIME",
-    help="How long the command after -- may take to open its ports.",
-)
+@expose
 @click.option(
     "--mode",
     type=click.Choice(["router", "selector", "direct", "scale"]),
@@ -61,25 +46,13 @@ Examples:
     metavar="TIME",
     help="With --mode scale: how long the end waits for the workload's first pod.",
 )
-@click.option("--take-over", is_flag=True, help="End the session that holds the Service, if its heartbeat stopped.")
 @click.option(
     "--if-taken-back",
     type=click.Choice(["end", "again"]),
     default="end",
     help="When the owner's apply gives the Service back: end, or divert it again.",
 )
-@click.option("--dry-run", is_flag=True, help="Print each object and patch and what undoes it; change nothing.")
-@click.option("--background", is_flag=True, help="Return at ready; the session goes on. See status, leave, logs.")
-@click.option(
-    "--interactive",
-    is_flag=True,
-    help="The command after -- reads this terminal, and Ctrl-C is its own too. Else the Service is given back before "
-    "the command is ended, and its standard input is /dev/null instead of the terminal.",
-)
-@click.option(
-    "--events", type=click.Path(dir_okay=False), help="With --output json and a command: where the events go."
-)
-@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@holding_options
 @click.pass_context
 def command(ctx: click.Context, /, target: Target, exposed: tuple[str, ...], **how: Any) -> int:
     """Send ALL of a Service's traffic to this laptop until you press Ctrl-C.
@@ -88,27 +61,21 @@ def command(ctx: click.Context, /, target: Target, exposed: tuple[str, ...], **h
     the Service is switched when its ports listen, and the exchange ends with it. Ctrl-C gives the Service back first,
     then ends the command and all that it started; a command that reads the terminal needs --interactive.
     """
-    held = Held(
-        ctx.obj, "exchange", how["command"], wait=how["wait"], check=how["check_ports"], events=how["events"],
-        interactive=how["interactive"],
-    )  # fmt: skip
+    held = Held.of(ctx.obj, "exchange", how)
     wanted = ports.exposes(exposed)  # first: in the background nobody would read that they make no sense
     if how["background"] and not how["dry_run"]:
         return held.in_background()
     with holding(held) as kt:
-        plan, steps, run = _way(kt, target, wanted, how, lambda: held.gate(kt, plan.routes))
+        plan, steps, run = _way(kt, target, wanted, how)
         if how["dry_run"]:
             held.print_plan(steps())
             return 0
-        if not how["command"]:
-            held.expect_listeners(plan.routes)
-        with held.child(kt), run() as link:
-            held.ready(kt, link, ready_text(kt.cluster.namespace, plan, how["mode"]), plan.routes)
+        held.through(kt, plan.routes, run, ready_text(kt.cluster.namespace, plan, how["mode"]))
     return held.exit_code(kt)
 
 
-def _way(kt: Kt, target: Target, wanted: Any, how: dict[str, Any], gate: Callable[[], None]) -> tuple[Any, Any, Any]:
-    """The plan of the chosen mode, how to tell its steps, and how to run it."""
+def _way(kt: Kt, target: Target, wanted: Any, how: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """The plan of the chosen mode, how to tell its steps, and how to run it behind a gate."""
     from ktpy.modes import exchange as direct
     from ktpy.modes import mesh, scale
 
@@ -117,12 +84,12 @@ def _way(kt: Kt, target: Target, wanted: Any, how: dict[str, Any], gate: Callabl
     plan: Any
     if how["mode"] == "direct":
         plan = direct.looked(kt, target, wanted, **seen)
-        return plan, lambda: direct.steps(kt, plan), lambda: direct.exchange(kt, plan, gate=gate, again=again)
+        return plan, lambda: direct.steps(kt, plan), lambda gate: direct.exchange(kt, plan, gate=gate, again=again)
     if how["mode"] == "scale":
         plan, wait = scale.looked(kt, target, wanted, **seen), how["recover_wait_time"]
-        return plan, lambda: scale.steps(kt, plan), lambda: scale.exchange(kt, plan, gate=gate, recover_wait=wait)
+        return plan, lambda: scale.steps(kt, plan), lambda gate: scale.exchange(kt, plan, gate=gate, recover_wait=wait)
     plan = mesh.looked(kt, target, wanted, EVERYTHING, **seen)
-    return plan, lambda: mesh.steps(kt, plan), lambda: mesh.mesh(kt, plan, gate=gate, again=again, mode="exchange")
+    return plan, lambda: mesh.steps(kt, plan), lambda gate: mesh.mesh(kt, plan, gate=gate, again=again, mode="exchange")
 
 
 def ready_text(namespace: str, plan: Any, mode: str) -> Ready:

@@ -6,7 +6,8 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -26,6 +27,7 @@ from ktpy.net.probe import listens
 from ktpy.stop import Stop
 from ktpy.workers import Workers
 
+Gate = Callable[[], None]  # comes back when what has to listen does
 PID_FILE_SECONDS = 0.5
 GATE_SECONDS = 0.05
 
@@ -48,6 +50,14 @@ class Held:
         self._own_end: int | None = None  # the child's code, where its end is what ended the run
         self._started = time.monotonic()
         self._connections = 0
+
+    @classmethod
+    def of(cls, app: App, name: str, how: Mapping[str, Any]) -> Held:
+        """From the `holding_options` that were typed."""
+        return cls(
+            app, name, how["command"], wait=how["wait"], check=how["check_ports"], events=how["events"],
+            interactive=how["interactive"],
+        )  # fmt: skip
 
     def in_background(self) -> int:
         from ktpy.cli.background import in_background
@@ -109,6 +119,15 @@ class Held:
         kt.laptop.run.write(state="ending")
         self._started = time.monotonic()
         self._connections = link.stats().connections
+
+    def through(
+        self, kt: Kt, routes: Sequence[Route], run: Callable[[Gate], AbstractContextManager[Link]], text: Ready
+    ) -> None:
+        """The whole way: the command after `--`, its ports, RUN as long as it lasts, and TEXT when it is in force."""
+        if not self.command:
+            self.expect_listeners(routes)
+        with self.child(kt), run(lambda: self.gate(kt, routes)) as link:
+            self.ready(kt, link, text, routes)
 
     def print_plan(self, steps: Sequence[tuple[str, Object, Object]]) -> None:
         """Each deed with what undoes it."""

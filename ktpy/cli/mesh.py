@@ -11,6 +11,7 @@ import click
 
 from ktpy.cli.base import Command
 from ktpy.cli.holding import Held, holding
+from ktpy.cli.options import expose, holding_options
 from ktpy.cli.types import SECONDS, Parsed
 from ktpy.errors import Usage
 from ktpy.model import istio, marks, ports
@@ -54,10 +55,7 @@ to those that go out, or put the mark into the W3C baggage header, which tracing
 """,
 )
 @click.argument("target", type=MESHED)
-@click.option(
-    "-p", "--expose", "exposed", multiple=True, metavar="[HOST:]LAPTOP[:SERVICE]",
-    help="Which laptop port answers which Service port; a comma list or repeated.",
-)  # fmt: skip
+@expose
 @click.option(
     "-m", "--version-mark", metavar="[KEY:]VALUE",
     help="The header and its value that mark your requests; KEY is version, VALUE your login name if not given.",
@@ -74,21 +72,7 @@ to those that go out, or put the mark into the W3C baggage header, which tracing
 )
 @click.option("--mirror", is_flag=True, help="Send copies here; the cluster still answers.")
 @click.option("--inspect", is_flag=True, help="Let the router keep your requests, to look at and to send again.")
-@click.option("--check-ports/--no-check-ports", default=True, help="First see that something listens on the laptop.")
-@click.option(
-    "--wait", type=SECONDS, default="60s", metavar="TIME",
-    help="How long the command after -- may take to open its ports.",
-)  # fmt: skip
-@click.option("--take-over", is_flag=True, help="End the session that is in the way, if its heartbeat stopped.")
-@click.option("--dry-run", is_flag=True, help="Print each object and patch and what undoes it; change nothing.")
-@click.option("--background", is_flag=True, help="Return at ready; the session goes on. See status, leave, logs.")
-@click.option(
-    "--interactive", is_flag=True, help="The command after -- reads this terminal, and Ctrl-C is its own too."
-)
-@click.option(
-    "--events", type=click.Path(dir_okay=False), help="With --output json and a command: where the events go."
-)
-@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@holding_options
 @click.pass_context
 def command(ctx: click.Context, /, target: Target, exposed: tuple[str, ...], **how: Any) -> int:
     """Send a Service's MARKED requests to this laptop, all others where they belong, until you press Ctrl-C.
@@ -98,10 +82,7 @@ def command(ctx: click.Context, /, target: Target, exposed: tuple[str, ...], **h
     """
     from ktpy.modes import mesh as mode
 
-    held = Held(
-        ctx.obj, "mesh", how["command"], wait=how["wait"], check=how["check_ports"], events=how["events"],
-        interactive=how["interactive"],
-    )  # fmt: skip
+    held = Held.of(ctx.obj, "mesh", how)
     wanted = ports.exposes(exposed)
     if how["mode"] == "manual":
         return _manual(ctx, held, target, wanted, how)
@@ -116,13 +97,8 @@ def command(ctx: click.Context, /, target: Target, exposed: tuple[str, ...], **h
         if how["dry_run"]:
             held.print_plan(mode.steps(kt, plan))
             return 0
-        if not how["command"]:
-            held.expect_listeners(plan.routes)
-        with (
-            held.child(kt),
-            mode.mesh(kt, plan, gate=lambda: held.gate(kt, plan.routes)) as link,
-        ):
-            held.ready(kt, link, ready_text(kt.cluster.namespace, plan), plan.routes)
+        text = ready_text(kt.cluster.namespace, plan)
+        held.through(kt, plan.routes, lambda gate: mode.mesh(kt, plan, gate=gate), text)
     return held.exit_code(kt)
 
 
@@ -141,13 +117,11 @@ def _manual(ctx: click.Context, held: Held, target: Target, wanted: tuple[Expose
         return held.in_background()
     with holding(held) as kt:
         plan = mode.looked(kt, target, wanted, mark)
-        if not how["command"]:
-            held.expect_listeners(plan.routes)
         if mark.worn != mark.value:
             kt.tell(Note(f"'{mark.value}' cannot be the value of a label: the pod wears {mark.label}."))
-        with held.child(kt), mode.manual(kt, plan, gate=lambda: held.gate(kt, plan.routes)) as link:
-            kt.tell(Rules(tuple(plan.rules.splitlines())))
-            held.ready(kt, link, manual_text(kt.cluster.namespace, plan), plan.routes)
+        kt.tell(Rules(tuple(plan.rules.splitlines())))
+        text = manual_text(kt.cluster.namespace, plan)
+        held.through(kt, plan.routes, lambda gate: mode.manual(kt, plan, gate=gate), text)
     return held.exit_code(kt)
 
 

@@ -8,7 +8,8 @@ import click
 
 from ktpy.cli.base import Command
 from ktpy.cli.holding import Held, holding
-from ktpy.cli.types import SECONDS, Parsed
+from ktpy.cli.options import holding_options
+from ktpy.cli.types import Parsed
 from ktpy.errors import Usage
 from ktpy.model import preview
 from ktpy.model.events import Ready
@@ -49,21 +50,7 @@ Examples:
     "delete Ingresses, which the published Role does not have.",
 )  # fmt: skip
 @click.option("--ingress-class", metavar="CLASS", help="With --host: the Ingress's class, if not the default one.")
-@click.option("--check-ports/--no-check-ports", default=True, help="First see that something listens on the laptop.")
-@click.option(
-    "--wait", type=SECONDS, default="60s", metavar="TIME",
-    help="How long the command after -- may take to open its ports.",
-)  # fmt: skip
-@click.option("--take-over", is_flag=True, help="End the preview of that name, if its heartbeat stopped.")
-@click.option("--dry-run", is_flag=True, help="Print each object and what undoes it; change nothing.")
-@click.option("--background", is_flag=True, help="Return at ready; the session goes on. See status, leave, logs.")
-@click.option(
-    "--interactive", is_flag=True, help="The command after -- reads this terminal, and Ctrl-C is its own too."
-)
-@click.option(
-    "--events", type=click.Path(dir_okay=False), help="With --output json and a command: where the events go."
-)
-@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@holding_options
 @click.pass_context
 def command(ctx: click.Context, /, name: str, exposed: tuple[str, ...], **how: Any) -> int:
     """Publish a process of this laptop as a NEW Service NAME until you press Ctrl-C.
@@ -73,10 +60,7 @@ def command(ctx: click.Context, /, name: str, exposed: tuple[str, ...], **how: A
     """
     from ktpy.modes import preview as mode
 
-    held = Held(
-        ctx.obj, mode.MODE, how["command"], wait=how["wait"], check=how["check_ports"], events=how["events"],
-        interactive=how["interactive"],
-    )  # fmt: skip
+    held = Held.of(ctx.obj, mode.MODE, how)
     wanted = _wanted(name, exposed, how)  # first: in the background nobody would read that it makes no sense
     if how["background"] and not how["dry_run"]:
         return held.in_background()
@@ -85,13 +69,7 @@ def command(ctx: click.Context, /, name: str, exposed: tuple[str, ...], **how: A
         if how["dry_run"]:
             held.print_plan(mode.steps(kt, plan))
             return 0
-        if not how["command"]:
-            held.expect_listeners(plan.routes)
-        with (
-            held.child(kt),
-            mode.preview(kt, plan, gate=lambda: held.gate(kt, plan.routes)) as link,
-        ):
-            held.ready(kt, link, ready_text(plan), plan.routes)
+        held.through(kt, plan.routes, lambda gate: mode.preview(kt, plan, gate=gate), ready_text(plan))
     return held.exit_code(kt)
 
 

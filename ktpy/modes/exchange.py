@@ -11,23 +11,23 @@ from dataclasses import dataclass
 from ktpy import restore
 from ktpy.errors import Conflict, KtError, NotFound, Taken, Unreachable
 from ktpy.kt import Kt
-from ktpy.model import diversion, happened, manifests, names, ports
+from ktpy.model import diversion, happened, names, ports
 from ktpy.model.events import Note, Step
 from ktpy.model.liveness import Holder
 from ktpy.model.marks import EVERYTHING
 from ktpy.model.names import SessionId
-from ktpy.model.patch import difference
 from ktpy.model.ports import Expose, Route
 from ktpy.model.ref import Object, Ref, ref_of
 from ktpy.model.rights import needed
 from ktpy.model.target import Target
 from ktpy.modes import look
 from ktpy.modes.link import Link, linked
-from ktpy.session import Session, new_identity, persist
+from ktpy.rehearsal import Deed, Rehearsal, creations, patching, rehearsed
+from ktpy.session import Session, persist
 from ktpy.stop import Stop
 from ktpy.telling import told
 from ktpy.watching import View
-from ktpy.workers import Workers, together
+from ktpy.workers import Workers
 
 log = logging.getLogger(__name__)
 MODE = "exchange"
@@ -56,11 +56,7 @@ def looked(
 ) -> Plan:
     """Look at everything that could refuse the exchange. Changes nothing (TAKE_OVER: ends a dead holder's session)."""
     started = time.monotonic()
-    _, service = together(
-        lambda: look.must_have_rights(kt, needed(*RIGHTS)),
-        lambda: look.service_for(kt, wanted),
-    )
-    assert service is not None
+    service = look.permitted_service_for(kt, wanted, needed(*RIGHTS))
     name = service["metadata"]["name"]
     pods = look.pods_behind(kt, service)
     all_ports = ports.ports_of(service, pods)
@@ -76,29 +72,18 @@ def looked(
 
 def objects(kt: Kt, plan: Plan) -> tuple[Object, ...]:
     """What the exchange would create, with stand-ins for the session and its keys."""
-    identity = new_identity(kt, MODE, plan.ref)
-    lease = manifests.lease(identity, kt.cluster.namespace, "2000-01-01T00:00:00.000000Z")
-    owner = {**lease, "metadata": {**lease["metadata"], "uid": "00000000-0000-0000-0000-000000000000"}}
-    keys = {"ssh_host_ed25519_key": "made at start", "authorized_keys": "made at start"}
-    secret = manifests.key_secret(identity.session, owner, keys)
-    name = names.shadow_name(plan.ref.name, MODE, identity.session)
-    pod_ports = ports.pod_ports(plan.routes)
-    wears = worn(plan.service, identity.session)
-    pod = manifests.shadow_pod(name, identity.session, owner, shape=kt.shape, ports=pod_ports, wears=wears)
-    return lease, secret, pod
+    return _rehearsed(kt, plan).objects
 
 
-def steps(kt: Kt, plan: Plan) -> list[tuple[str, Object, Object]]:
+def _rehearsed(kt: Kt, plan: Plan) -> Rehearsal:
+    return rehearsed(kt, MODE, plan.ref, ports.pod_ports(plan.routes), lambda session: worn(plan.service, session))
+
+
+def steps(kt: Kt, plan: Plan) -> list[Deed]:
     """What an exchange does, in order: the deed, its object or patch, and what undoes it."""
-    lease, secret, pod = objects(kt, plan)
-    session = SessionId(lease["metadata"]["labels"][names.SESSION])
-    after = diverted(plan.service, session, worn(plan.service, session))
-    there = difference(plan.service, after)
-    back = difference(after, diversion.given_back(after, session))
-    made: list[tuple[str, Object, Object]] = [
-        (f"create {ref_of(thing)}", thing, {"delete": str(ref_of(thing))}) for thing in (lease, secret, pod)
-    ]
-    return [*made, (f"patch {plan.ref}", {"patch": there}, {"patch": back})]
+    made = _rehearsed(kt, plan)
+    after = diverted(plan.service, made.session, worn(plan.service, made.session))
+    return [*creations(made.objects), patching(plan.service, after, diversion.given_back(after, made.session))]
 
 
 def worn(service: Object, session: SessionId) -> Mapping[str, str]:

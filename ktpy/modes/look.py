@@ -20,7 +20,7 @@ from ktpy.model.rights import Right
 from ktpy.model.target import Target, original_selector
 from ktpy.model.traits import Around, local_policies, nodes_of, traits
 from ktpy.net.probe import listens
-from ktpy.workers import each
+from ktpy.workers import each, together
 
 
 def service_for(kt: Kt, wanted: Target) -> Object:
@@ -34,6 +34,13 @@ def service_for(kt: Kt, wanted: Target) -> Object:
         thing = target.in_front_of(thing, kt.cluster.find("Service"), wanted.command)
     target.must_be_divertible(thing)
     return thing
+
+
+def permitted_service_for(kt: Kt, wanted: Target, rights: Sequence[Right]) -> Object:
+    """The same for a user who has RIGHTS; both are asked at once. Raises Forbidden for those that are missing."""
+    _, service = together(lambda: must_have_rights(kt, rights), lambda: service_for(kt, wanted))
+    assert service is not None
+    return service
 
 
 def _names_here(kt: Kt, kind: str) -> Sequence[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ktpy.errors import KtError
 from ktpy.kt import Kt
-from ktpy.model import happened, istio, manifests, names, ports
+from ktpy.model import happened, istio, names, ports
 from ktpy.model.diversion import holder_of
 from ktpy.model.events import Note, Step
 from ktpy.model.istio import Mark
@@ -27,10 +27,10 @@ from ktpy.model.scaling import serves
 from ktpy.model.target import Target
 from ktpy.modes import look
 from ktpy.modes.link import Link, linked
-from ktpy.session import Session, new_identity
+from ktpy.rehearsal import rehearsed
+from ktpy.session import Session
 from ktpy.stop import Stop
 from ktpy.telling import told
-from ktpy.workers import together
 
 log = logging.getLogger(__name__)
 MODE = names.MODE_MANUAL
@@ -67,11 +67,7 @@ def looked(kt: Kt, wanted: Target, exposed: Sequence[Expose], mark: Mark) -> Pla
     """Look at everything that could refuse it. Changes nothing."""
     started = time.monotonic()
     reading = [right for right in needed("services", "configmaps") if right.verb in READ]
-    _, service = together(
-        lambda: look.must_have_rights(kt, [*needed(*RIGHTS), *reading]),
-        lambda: look.service_for(kt, wanted),
-    )
-    assert service is not None
+    service = look.permitted_service_for(kt, wanted, [*needed(*RIGHTS), *reading])
     name = service["metadata"]["name"]
     found = look.pods_behind(kt, service)
     wears = istio.wears(service, mark, found)
@@ -100,16 +96,8 @@ def must_have_all(name: str, routes: Sequence[Route], all_ports: Sequence[Servic
 
 def objects(kt: Kt, plan: Plan) -> tuple[Object, ...]:
     """What would be created, with stand-ins for the session and its keys."""
-    identity = new_identity(kt, MODE, plan.ref)
-    lease = manifests.lease(identity, kt.cluster.namespace, "2000-01-01T00:00:00.000000Z")
-    owner = {**lease, "metadata": {**lease["metadata"], "uid": "00000000-0000-0000-0000-000000000000"}}
-    keys = {"ssh_host_ed25519_key": "made at start", "authorized_keys": "made at start"}
-    secret = manifests.key_secret(identity.session, owner, keys)
-    pod = manifests.shadow_pod(
-        names.shadow_name(plan.ref.name, MODE, identity.session), identity.session, owner,
-        shape=kt.shape, ports=ports.pod_ports(plan.routes), wears=plan.wears, is_probed=True,
-    )  # fmt: skip
-    return lease, secret, pod
+    opened = ports.pod_ports(plan.routes)
+    return rehearsed(kt, MODE, plan.ref, opened, lambda session: plan.wears, is_probed=True).objects
 
 
 @contextlib.contextmanager

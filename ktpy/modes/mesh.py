@@ -11,15 +11,14 @@ from dataclasses import dataclass, field
 from ktpy import closing, opening, routing, telling, undo
 from ktpy.errors import Forbidden, KtError, NotFound, Taken
 from ktpy.kt import Kt
-from ktpy.model import diversion, happened, manifests, names, ports, routes
+from ktpy.model import diversion, happened, names, ports, routes
 from ktpy.model.events import Note, Step
 from ktpy.model.front import Front, diverted
 from ktpy.model.liveness import Holder, Life
 from ktpy.model.marks import Match
 from ktpy.model.names import SessionId
-from ktpy.model.patch import difference
 from ktpy.model.ports import Expose, Route
-from ktpy.model.ref import Object, Ref, labels_of, ref_of
+from ktpy.model.ref import Object, Ref, labels_of
 from ktpy.model.rights import needed
 from ktpy.model.routes import Routes
 from ktpy.model.target import Target
@@ -27,10 +26,10 @@ from ktpy.model.traits import local_policies, nodes_of
 from ktpy.modes import look
 from ktpy.modes.exchange import last_writer
 from ktpy.modes.link import Link, linked
+from ktpy.rehearsal import Deed, Rehearsal, creations, patching, rehearsed
 from ktpy.router import Router, same_mark
-from ktpy.session import Session, new_identity
+from ktpy.session import Session
 from ktpy.telling import told
-from ktpy.workers import together
 from ktpy_router.table import Port, Row, Table
 
 MODE = "mesh"
@@ -82,11 +81,7 @@ def looked(
 ) -> Plan:  # fmt: skip
     """Look at everything that could refuse it. Changes nothing (TAKE_OVER: ends a dead holder's session)."""
     started = time.monotonic()
-    _, service = together(
-        lambda: look.must_have_rights(kt, needed(*RIGHTS)),
-        lambda: look.service_for(kt, wanted),
-    )
-    assert service is not None
+    service = look.permitted_service_for(kt, wanted, needed(*RIGHTS))
     name = service["metadata"]["name"]
     pods = look.pods_behind(kt, service)
     all_ports = ports.ports_of(service, pods)
@@ -147,35 +142,35 @@ def must_fit(front: Front, found: Routes) -> None:
 
 def objects(kt: Kt, plan: Plan) -> tuple[Object, ...]:
     """What would be created, with stand-ins for the session and its keys."""
-    identity = new_identity(kt, MODE, plan.ref)
-    lease = manifests.lease(identity, kt.cluster.namespace, "2000-01-01T00:00:00.000000Z")
-    owner = {**lease, "metadata": {**lease["metadata"], "uid": "00000000-0000-0000-0000-000000000000"}}
-    keys = {"ssh_host_ed25519_key": "made at start", "authorized_keys": "made at start"}
-    secret = manifests.key_secret(identity.session, owner, keys)
-    name = names.shadow_name(plan.front.name, MODE, identity.session)
-    pod_ports = ports.pod_ports(plan.routes)
-    pod = manifests.shadow_pod(name, identity.session, owner, shape=kt.shape, ports=pod_ports, wears={})
+    made = _rehearsed(kt, plan)
+    return *made.objects, *_router(kt, plan, made)
+
+
+def _rehearsed(kt: Kt, plan: Plan) -> Rehearsal:
+    return rehearsed(kt, MODE, plan.ref, ports.pod_ports(plan.routes), lambda session: {})
+
+
+def _router(kt: Kt, plan: Plan, made: Rehearsal) -> tuple[Object, ...]:
+    """Nothing where there is one already."""
     if plan.found is not None:
-        return lease, secret, pod
-    return lease, secret, pod, *opening.objects(kt, plan.front, names.session_id("router", kt.chance()), owner)
+        return ()
+    return opening.objects(kt, plan.front, names.session_id("router", kt.chance()), made.owner)
 
 
-def steps(kt: Kt, plan: Plan) -> list[tuple[str, Object, Object]]:
+def steps(kt: Kt, plan: Plan) -> list[Deed]:
     """What would be done, in order: the deed, its object or patch, and what undoes it."""
-    made = objects(kt, plan)
-    found: list[tuple[str, Object, Object]] = [
-        (f"create {ref_of(thing)}", thing, {"delete": str(ref_of(thing))}) for thing in made
-    ]
-    session = SessionId(labels_of(made[0])[names.SESSION])
-    row = json.loads(Table(1, _ports(plan), (row_for(session, plan, "192.0.2.1"),)).to_json())["rows"][0]
+    made = _rehearsed(kt, plan)
+    router = _router(kt, plan, made)
+    row = json.loads(Table(1, _ports(plan), (row_for(made.session, plan, "192.0.2.1"),)).to_json())["rows"][0]
     table = f"configmap/{names.router_name(plan.front.name)}"
-    found.append((f"patch {table}", {"add row": row}, {"strike rows of": session}))
-    if plan.found is None:
-        generation = SessionId(labels_of(made[-1])[names.SESSION])
+    found = [
+        *creations((*made.objects, *router)),
+        (f"patch {table}", {"add row": row}, {"strike rows of": made.session}),
+    ]
+    if router:
+        generation = SessionId(labels_of(router[-1])[names.SESSION])
         after = diverted(plan.front, plan.front.service, generation)
-        there = difference(plan.front.service, after)
-        back = difference(after, diversion.given_back(after, generation))
-        found.append((f"patch {plan.ref}", {"patch": there}, {"patch": back}))
+        found.append(patching(plan.front.service, after, diversion.given_back(after, generation)))
     return found
 
 

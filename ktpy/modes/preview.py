@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ktpy import undo
 from ktpy.errors import Conflict, Forbidden, KtError, NotFound, Taken, Unreachable
 from ktpy.kt import Kt
-from ktpy.model import manifests, names, ports
+from ktpy.model import names, ports
 from ktpy.model import preview as published
 from ktpy.model.events import Note, Step
 from ktpy.model.liveness import Holder, Life
@@ -23,7 +23,8 @@ from ktpy.model.rights import INGRESS, needed
 from ktpy.modes import look
 from ktpy.modes.exchange import last_writer
 from ktpy.modes.link import Link, linked
-from ktpy.session import Session, new_identity, persist
+from ktpy.rehearsal import Deed, creations, rehearsed
+from ktpy.session import Session, persist
 from ktpy.stop import Stop
 from ktpy.watching import View
 from ktpy.workers import Workers, each, together
@@ -139,17 +140,8 @@ def _must_pass_dry_run(kt: Kt, plan: Plan) -> None:
 
 def objects(kt: Kt, plan: Plan) -> tuple[Object, ...]:
     """What would be created, with stand-ins for the session and its keys."""
-    identity = new_identity(kt, MODE, plan.ref)
-    session = identity.session
-    lease = manifests.lease(identity, kt.cluster.namespace, "2000-01-01T00:00:00.000000Z")
-    owner = {**lease, "metadata": {**lease["metadata"], "uid": "00000000-0000-0000-0000-000000000000"}}
-    keys = {"ssh_host_ed25519_key": "made at start", "authorized_keys": "made at start"}
-    secret = manifests.key_secret(session, owner, keys)
-    pod = manifests.shadow_pod(
-        names.shadow_name(plan.ref.name, MODE, session), session, owner,
-        shape=kt.shape, ports=ports.pod_ports(plan.routes), wears=published.worn(session),
-    )  # fmt: skip
-    return lease, secret, pod, *_offered(plan.wanted, session, owner)
+    made = rehearsed(kt, MODE, plan.ref, ports.pod_ports(plan.routes), published.worn)
+    return *made.objects, *_offered(plan.wanted, made.session, made.owner)
 
 
 def _offered(wanted: Wanted, session: SessionId, owner: Object) -> tuple[Object, ...]:
@@ -158,9 +150,9 @@ def _offered(wanted: Wanted, session: SessionId, owner: Object) -> tuple[Object,
     return (service, published.ingress(wanted, session, owner)) if wanted.host else (service,)
 
 
-def steps(kt: Kt, plan: Plan) -> list[tuple[str, Object, Object]]:
+def steps(kt: Kt, plan: Plan) -> list[Deed]:
     """What a preview does, in order: the deed, its object, and what undoes it."""
-    return [(f"create {ref_of(thing)}", thing, {"delete": str(ref_of(thing))}) for thing in objects(kt, plan)]
+    return creations(objects(kt, plan))
 
 
 @contextlib.contextmanager

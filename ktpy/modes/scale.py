@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from ktpy import restore
 from ktpy.errors import Conflict, Forbidden, KtError, NotFound, Unreachable
 from ktpy.kt import Kt
-from ktpy.model import diversion, manifests, names, ports, scaling
+from ktpy.model import diversion, names, ports, scaling
 from ktpy.model.events import Note, Step, Waiting
 from ktpy.model.liveness import Holder
-from ktpy.model.names import SessionId
-from ktpy.model.patch import difference
 from ktpy.model.podstate import is_ready
 from ktpy.model.ports import Expose, Route
 from ktpy.model.ref import Object, Ref, ref_of
@@ -28,10 +26,11 @@ from ktpy.model.target import Target
 from ktpy.modes import look
 from ktpy.modes.exchange import last_writer
 from ktpy.modes.link import SLOW_SECONDS, Link, linked
-from ktpy.session import Session, new_identity, persist
+from ktpy.rehearsal import Deed, Rehearsal, creations, patching, rehearsed
+from ktpy.session import Session, persist
 from ktpy.stop import Stop
 from ktpy.watching import View
-from ktpy.workers import Workers, together
+from ktpy.workers import Workers
 
 log = logging.getLogger(__name__)
 MODE = "scale"
@@ -72,11 +71,7 @@ def looked(
 ) -> Plan:
     """Look at everything that could refuse it. Changes nothing (TAKE_OVER: ends a dead holder's session)."""
     started = time.monotonic()
-    _, service = together(
-        lambda: look.must_have_rights(kt, needed(*RIGHTS)),
-        lambda: look.service_for(kt, wanted),
-    )
-    assert service is not None
+    service = look.permitted_service_for(kt, wanted, needed(*RIGHTS))
     take_over = take_over and not dry_run
     look.must_be_free(kt, service, take_over=take_over)
     look.must_allow_exchange(kt, service)
@@ -140,29 +135,19 @@ def _routes(service: Object, exposed: Sequence[Expose], pods: Sequence[Object]) 
 
 def objects(kt: Kt, plan: Plan) -> tuple[Object, ...]:
     """What would be created, with stand-ins for the session and its keys."""
-    identity = new_identity(kt, MODE, plan.ref)
-    lease = manifests.lease(identity, kt.cluster.namespace, "2000-01-01T00:00:00.000000Z", notes=plan.notes)
-    owner = {**lease, "metadata": {**lease["metadata"], "uid": "00000000-0000-0000-0000-000000000000"}}
-    keys = {"ssh_host_ed25519_key": "made at start", "authorized_keys": "made at start"}
-    secret = manifests.key_secret(identity.session, owner, keys)
-    pod = manifests.shadow_pod(
-        names.shadow_name(plan.ref.name, MODE, identity.session), identity.session, owner,
-        shape=kt.shape, ports=ports.pod_ports(plan.routes), wears=plan.wears, is_probed=True,
-    )  # fmt: skip
-    return lease, secret, pod
+    return _rehearsed(kt, plan).objects
 
 
-def steps(kt: Kt, plan: Plan) -> list[tuple[str, Object, Object]]:
+def _rehearsed(kt: Kt, plan: Plan) -> Rehearsal:
+    opened = ports.pod_ports(plan.routes)
+    return rehearsed(kt, MODE, plan.ref, opened, lambda session: plan.wears, notes=plan.notes, is_probed=True)
+
+
+def steps(kt: Kt, plan: Plan) -> list[Deed]:
     """What it does, in order: the deed, its object or patch, and what undoes it."""
-    made = objects(kt, plan)
-    session = SessionId(made[0]["metadata"]["labels"][names.SESSION])
-    after = scaling.scaled(plan.workload, session, plan.service)
-    there = difference(plan.workload, after)
-    back = difference(after, diversion.given_back(after, session))
-    deeds: list[tuple[str, Object, Object]] = [
-        (f"create {ref_of(thing)}", thing, {"delete": str(ref_of(thing))}) for thing in made
-    ]
-    return [*deeds, (f"patch {ref_of(plan.workload)}", {"patch": there}, {"patch": back})]
+    made = _rehearsed(kt, plan)
+    after = scaling.scaled(plan.workload, made.session, plan.service)
+    return [*creations(made.objects), patching(plan.workload, after, diversion.given_back(after, made.session))]
 
 
 @contextlib.contextmanager

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from ktpy import undo
 from ktpy.errors import Forbidden, KtError, NotFound
 from ktpy.kt import Kt
-from ktpy.model import manifests, names
 from ktpy.model.liveness import Life
 from ktpy.model.podstate import is_ready
 from ktpy.model.ports import PodPort
 from ktpy.model.ref import Object, Ref, ref_of
 from ktpy.model.rights import rights
-from ktpy.session import new_identity
+from ktpy.rehearsal import rehearsed
 from ktpy.upkeep import clean
 from ktpy.workers import each
 
@@ -74,11 +73,8 @@ def _secrets(kt: Kt) -> Finding:
 
 
 def _things(kt: Kt) -> tuple[Object, Object]:
-    identity = new_identity(kt, "doctor", Ref("Service", "none", kt.cluster.namespace))
-    lease = manifests.lease(identity, kt.cluster.namespace, "2000-01-01T00:00:00.000000Z")
-    owner = {**lease, "metadata": {**lease["metadata"], "uid": "00000000-0000-0000-0000-000000000000"}}
-    name = names.shadow_name("doctor", "check", identity.session)
-    return lease, manifests.shadow_pod(name, identity.session, owner, shape=kt.shape, ports=[PodPort(80)], wears={})
+    made = rehearsed(kt, "doctor", Ref("Service", "check", kt.cluster.namespace), [PodPort(80)], lambda session: {})
+    return made.lease, made.pod
 
 
 def _admission(kt: Kt) -> Finding:

@@ -1,6 +1,7 @@
 """The command line of scripts/cluster."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,10 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(name: str, help_text: str, act: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help_text, description=help_text)
-        command.add_argument("--name", default="ktpy", help="which cluster (default: ktpy)")
+        command.add_argument(
+            "--name", default=os.environ.get("KTPY_TEST_CLUSTER", "ktpy"),
+            help="which cluster (default: KTPY_TEST_CLUSTER, else ktpy)",
+        )  # fmt: skip
         command.set_defaults(act=act)
         return command
 

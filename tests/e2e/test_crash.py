@@ -95,7 +95,7 @@ def die(who: Proxied, service: str, laptop: Server, death: Death) -> str:
         if code == 0 and len(who.proxy.calls) < death.number:
             return "nothing: this run had fewer calls"
         assert code == -signal.SIGKILL, f"{service}, {death}: not killed\n{session.said()}"
-        return str(who.proxy.killed.result(0))
+        return str(who.proxy.killed.result(10))  # told after the deed
 
 
 def versions(space: Space) -> dict[str, str]:

@@ -351,7 +351,7 @@ def test_a_service_that_is_applied_over_a_preview_is_its_owners_from_then_on(
 
     assert now["spec"]["selector"] == {"app": "shop"}
     assert "ktpy" not in json.dumps({**now["metadata"], "name": ""})
-    client.wait_for(f"http://{name}/", "shop")
+    until(lambda: client.ask(f"http://{name}/") == "shop", f"{name} is answered by the owner's pods")
     space.kubectl("delete", "service", name)
     space.wait_same(before)
 
