@@ -137,6 +137,19 @@ async def test_a_client_that_has_gone_harms_nobody() -> None:
         writer.transport.abort()
 
 
+@on_each_loop
+async def test_a_crowd_does_not_wait_a_turn_each() -> None:
+    async with place() as at:
+        crowd = [socket.create_connection(at.address) for _ in range(100)]
+        turns = 0
+        while at.counts.connections < len(crowd):
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns <= 20
+        for client in crowd:
+            client.close()
+
+
 class Full:
     """A listening socket for which there are no more open files, for a while."""
 
