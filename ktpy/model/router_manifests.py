@@ -124,7 +124,7 @@ def _container(shape: RouterShape, ports: Ports, opened: Sequence[PodPort]) -> O
         # Ready as soon as it has reached the originals. Once it serves, a node that is short of time must not take all
         # routers out of the Service, which would then have no endpoint at all: only one that is dead goes.
         "startupProbe": {
-            "httpGet": {"path": "/readyz", "port": ports.health},
+            "httpGet": {"path": "/readyz?wait=4", "port": ports.health},
             "periodSeconds": 1,
             "timeoutSeconds": 5,
             "failureThreshold": 600,

@@ -5,7 +5,9 @@
     GET  /stats      counters, summed over the workers, and the workers themselves; ?format=prometheus for the text
     GET  /metrics    the same for Prometheus
     GET  /healthz    200 while this process lives
-    GET  /readyz     200 when every worker has the table and has reached the originals, else 503 and why not
+    GET  /readyz     200 when every worker has the table and has reached the originals, else 503 and why not;
+                     ?wait=4 answers as soon as it is so, and after 4 s in any case: a probe that asks once a second
+                     would tell of it half a second late
     POST /drain      serve on, but ask every client to go
 
 Kubelet and Prometheus do not reach loopback: --health-port opens the three that change nothing (healthz, readyz,
@@ -36,6 +38,7 @@ MOST_BYTES = 1024 * 1024
 READ_BYTES = 8 * MOST_BYTES  # so much is read to be able to answer that it is too much
 IDLE_SECONDS = 60.0
 BODY_SECONDS = 10.0
+MOST_WAIT_SECONDS = 10.0
 
 _LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 
@@ -106,8 +109,12 @@ class Health(Handler):
 
 
 class Ready(Handler):
-    def get(self) -> None:
-        why = self.desk.why_not_ready()
+    async def get(self) -> None:
+        try:
+            wait = float(self.get_argument("wait", "0"))
+        except ValueError:
+            raise tornado.web.HTTPError(400, reason="wait is a number of seconds") from None
+        why = await self.desk.not_ready_after(max(0.0, min(wait, MOST_WAIT_SECONDS)))
         self.say(503 if why else 200, why or "ready")
 
 

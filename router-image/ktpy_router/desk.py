@@ -82,6 +82,11 @@ class Desk:
         """A sentence; empty when ready."""
         return why_not_ready(self.hub, self._settings.workers, self.table.version)
 
+    async def not_ready_after(self, seconds: float) -> str:
+        """The same as soon as it is ready, else when SECONDS have passed."""
+        await self.hub.until(lambda: not self.why_not_ready(), seconds)
+        return self.why_not_ready()
+
     async def reports(self) -> dict[int, stats.Report]:
         """By worker; one that does not answer in time is left out."""
         self._asked += 1

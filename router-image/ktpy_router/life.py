@@ -21,7 +21,7 @@ from ktpy_router.table import BadTable, Table, split
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = 0.5  # for an original that does not answer yet
+RETRY_SECONDS = 0.1  # for an original that does not answer yet
 REACH_SECONDS = 6.0  # for its name and its connection
 WATCH_SECONDS = 0.05  # between two looks whether the last client has gone
 CUT_OFF = 3

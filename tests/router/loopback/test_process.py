@@ -27,10 +27,12 @@ def test_it_is_ready_only_when_the_original_answers():
         assert told.status == 503
         assert f"The original 127.0.0.1:{port} cannot be reached" in told.body.decode()
 
+        assert running.control("GET", "/readyz?wait=0.01").status == 503
+        assert running.control("GET", "/readyz?wait=soon").status == 400
         late = http.server.ThreadingHTTPServer(("127.0.0.1", port), http.server.BaseHTTPRequestHandler)
         threading.Thread(target=late.serve_forever, args=(0.02,)).start()
         try:
-            wait_for(running.is_ready, "readiness")
+            assert running.control("GET", "/readyz?wait=5").status == 200, "told as soon as it is so"
         finally:
             late.shutdown()
             late.server_close()

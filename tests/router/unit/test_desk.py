@@ -131,6 +131,19 @@ def in_office(check: Any) -> Callable[[], None]:
 
 
 @in_office
+async def test_whoever_waits_is_told_at_once_that_it_is_ready(office: Office) -> None:
+    office.worker.data_received(line("ready", why="The original is down."))
+    assert await office.desk.not_ready_after(0.0) == "The original is down."
+    assert await office.desk.not_ready_after(0.02) == "The original is down."
+
+    waiting = asyncio.create_task(office.desk.not_ready_after(4.0))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    office.worker.data_received(line("ready", why=""))
+    assert await waiting == ""
+
+
+@in_office
 async def test_workers_need_not_wait_for_the_disk_and_the_answer_does(office: Office) -> None:
     pushing = asyncio.create_task(office.desk.push(table(2)))
     await office.told(2)
