@@ -34,12 +34,25 @@ MAY: dict[str, set[str]] = {
     "opening": BASE | {"model", "kt", "routing", "closing", "undo", "session"},
     "keeping": BASE | {"model", "routing", "watching", "router"},
     "router": BASE | {"model", "kt", "routing", "closing", "undo", "session", "watching", "opening", "keeping"},
+    "permission": BASE | {"model", "cluster"},
     "rehearsal": BASE | {"model", "kt", "session"},
     "upkeep": BASE
-    | {"model", "telling", "cluster", "kt", "undo", "session", "restore", "routing", "closing", "rehearsal"},
+    | {
+        "model",
+        "telling",
+        "cluster",
+        "kt",
+        "undo",
+        "session",
+        "restore",
+        "routing",
+        "closing",
+        "rehearsal",
+        "permission",
+    },
     "modes": BASE
     | {"model", "kt", "undo", "session", "watching", "net"}
-    | {"restore", "routing", "closing", "opening", "router", "telling", "rehearsal"},
+    | {"restore", "routing", "closing", "opening", "router", "telling", "rehearsal", "permission"},
     "cli": BASE | {"model", "kt", "undo", "session", "watching", "upkeep", "modes"} | WORLDS,
     "__main__": {"cli"},
 }

@@ -80,6 +80,18 @@ class Cluster:
         raise_for(answer, "Cannot review this user's rights")
         return bool(answer.body["status"]["allowed"])
 
+    def rules(self) -> Sequence[Object]:
+        """What this user may do here, as far as rules tell it: `verbs`, `apiGroups`, `resources`, `resourceNames` each.
+
+        None where the server calls its answer incomplete: an authorizer without rules may refuse what they grant.
+        """
+        kind = "SelfSubjectRulesReview"
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": {"namespace": self.namespace}}
+        answer = self._call("POST", collection(kind, None), {}, body)
+        raise_for(answer, "Cannot review this user's rights")
+        status = answer.body["status"]
+        return [] if status.get("incomplete") else list(status.get("resourceRules") or ())
+
     @contextlib.contextmanager
     def watch(self, kind: str, *, name: str | None = None, labels: Mapping[str, str | None] | None = None,
               since: str = "", seconds: int | None = None) -> Iterator[Lines]:  # fmt: skip

@@ -24,10 +24,11 @@ KINDS: dict[str, tuple[str, str]] = {
     "ResourceQuota": ("v1", "resourcequotas"),
     "Secret": ("v1", "secrets"),
     "SelfSubjectAccessReview": ("authorization.k8s.io/v1", "selfsubjectaccessreviews"),
+    "SelfSubjectRulesReview": ("authorization.k8s.io/v1", "selfsubjectrulesreviews"),
     "Service": ("v1", "services"),
     "StatefulSet": ("apps/v1", "statefulsets"),
 }
-CLUSTER_WIDE = {"Namespace", "SelfSubjectAccessReview"}
+CLUSTER_WIDE = {"Namespace", "SelfSubjectAccessReview", "SelfSubjectRulesReview"}
 
 
 class Ref(NamedTuple):

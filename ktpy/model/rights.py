@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
+
+from ktpy.model.ref import Object
 
 
 class Right(NamedTuple):
@@ -44,6 +47,19 @@ def rights() -> tuple[Right, ...]:
 def needed(*kinds: str) -> tuple[Right, ...]:
     """The rights on the resources KINDS (plural, as in the table)."""
     return tuple(right for right in rights() if right.resource in kinds)
+
+
+def is_granted(rules: Iterable[Object], right: Right) -> bool:
+    """Whether any of RULES, as a SelfSubjectRulesReview tells them, grants RIGHT on every object of its kind."""
+    resource = right.resource + (f"/{right.subresource}" if right.subresource else "")
+    every = {"*", resource, *([f"*/{right.subresource}"] if right.subresource else [])}
+    return any(
+        {right.verb, "*"} & set(rule.get("verbs") or ())
+        and {right.group, "*"} & set(rule.get("apiGroups") or ())
+        and every & set(rule.get("resources") or ())
+        and not rule.get("resourceNames")
+        for rule in rules
+    )
 
 
 def role_text(namespace: str) -> str:

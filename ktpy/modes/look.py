@@ -20,6 +20,7 @@ from ktpy.model.rights import Right
 from ktpy.model.target import Target, original_selector
 from ktpy.model.traits import Around, local_policies, nodes_of, traits
 from ktpy.net.probe import listens
+from ktpy.permission import lacking
 from ktpy.workers import each, together
 
 
@@ -65,12 +66,11 @@ def pods_behind(kt: Kt, service: Object) -> Sequence[Object]:
 
 
 def must_have_rights(kt: Kt, rights: Sequence[Right]) -> None:
-    """Raises Forbidden naming each missing verb, by access reviews: the server's own text is sometimes empty."""
-    allowed = each(kt.cluster.may, rights)
-    missing = [str(right) for right, yes in zip(rights, allowed, strict=True) if not yes]
-    if missing:
+    """Raises Forbidden naming each that is missing: the server's own text, when it refuses a call, may be empty."""
+    if missing := lacking(kt.cluster, rights):
+        said = ", ".join(map(str, missing))
         raise Forbidden(
-            f"{kt.user.name} may not, in namespace {kt.cluster.namespace}: {', '.join(missing)}. Nothing was created.",
+            f"{kt.user.name} may not, in namespace {kt.cluster.namespace}: {said}. Nothing was created.",
             "ktpy doctor --print-role | kubectl apply -f -      by somebody who may",
         )
 

@@ -23,6 +23,7 @@ from ktpy.model.rights import INGRESS, needed
 from ktpy.modes import look
 from ktpy.modes.exchange import last_writer
 from ktpy.modes.link import Link, linked
+from ktpy.permission import lacking
 from ktpy.rehearsal import Deed, creations, rehearsed
 from ktpy.session import Session, persist
 from ktpy.stop import Stop
@@ -66,12 +67,11 @@ def looked(kt: Kt, wanted: Wanted, *, take_over: bool = False, dry_run: bool = F
 
 def _must_have_rights(kt: Kt, wanted: Wanted) -> None:
     look.must_have_rights(kt, needed(*RIGHTS))
-    missing = [str(right) for right in INGRESS if wanted.host and not kt.cluster.may(right)]
-    if missing:
+    if wanted.host and (missing := lacking(kt.cluster, INGRESS)):
         where = f"-n {kt.cluster.namespace}"
         raise Forbidden(
-            f"{kt.user.name} may not, in namespace {kt.cluster.namespace}: {', '.join(missing)}, which --host needs. "
-            "Nothing was created.",
+            f"{kt.user.name} may not, in namespace {kt.cluster.namespace}: {', '.join(map(str, missing))}, "
+            "which --host needs. Nothing was created.",
             [
                 f"kubectl create role ktpy-ingress {where} --verb=create,delete --resource=ingresses.networking.k8s.io",
                 f"kubectl create rolebinding ktpy-ingress {where} --role=ktpy-ingress --user={kt.user.name}",

@@ -15,9 +15,9 @@ from ktpy.model.podstate import is_ready
 from ktpy.model.ports import PodPort
 from ktpy.model.ref import Object, Ref, ref_of
 from ktpy.model.rights import rights
+from ktpy.permission import lacking
 from ktpy.rehearsal import rehearsed
 from ktpy.upkeep import clean
-from ktpy.workers import each
 
 CLOCK_SECONDS = 60.0
 
@@ -52,11 +52,9 @@ def _server(kt: Kt) -> Finding:
 
 def _rights(kt: Kt) -> Finding:
     wanted = rights()
-    allowed = each(kt.cluster.may, wanted)
-    missing = [str(right) for right, yes in zip(wanted, allowed, strict=True) if not yes]
-    if missing:
+    if missing := lacking(kt.cluster, wanted):
         return Finding(
-            "rights", "bad", f"missing: {', '.join(missing)}", "ktpy doctor --print-role | kubectl apply -f -"
+            "rights", "bad", f"missing: {', '.join(map(str, missing))}", "ktpy doctor --print-role | kubectl apply -f -"
         )
     return Finding("rights", "ok", f"all {len(wanted)} of the published Role")
 

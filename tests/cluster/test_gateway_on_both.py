@@ -15,7 +15,7 @@ from ktpy.model.manifests import Identity
 from ktpy.model.names import SessionId
 from ktpy.model.ports import PodPort
 from ktpy.model.ref import Object, annotations_of, labels_of, ref_of, uid_of
-from ktpy.model.rights import Right, rights
+from ktpy.model.rights import Right, is_granted, rights
 from ktpy.model.shape import PodShape
 from tests.cluster.conftest import World
 from tests.fakes import things
@@ -113,6 +113,11 @@ def test_rights_are_reviewed_one_by_one(world: World) -> None:
     assert all(world.cluster.may(right) for right in rights())
     assert not world.nobody.may(Right("create", "", "pods"))
     assert not world.nobody.may(Right("create", "", "pods", "portforward"))
+
+
+def test_rules_tell_of_most_rights_at_once(world: World) -> None:
+    assert all(is_granted(world.cluster.rules(), right) for right in rights())
+    assert not is_granted(world.nobody.rules(), Right("create", "", "pods"))
 
 
 # creating

@@ -165,6 +165,9 @@ class FakeApi:
         key = parsed(path)
         if key.kind == "SelfSubjectAccessReview":
             return 201, {**body, "status": {"allowed": True}}
+        if key.kind == "SelfSubjectRulesReview":
+            everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+            return 201, {**body, "status": {"resourceRules": [everything], "incomplete": False}}
         if method == "POST":
             return 201, self._create(key.kind, key.namespace, body, query)
         if not key.name:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ktpy.cluster.http import Answer, Lines
 from ktpy.errors import Forbidden
-from ktpy.model.ref import KINDS
+from ktpy.model.ref import KINDS, Object
 from ktpy.model.rights import rights
 from tests.fakes.api import FakeApi
 from tests.fakes.paths import parsed
@@ -27,6 +27,7 @@ class Wire:
     def __init__(self, api: FakeApi) -> None:
         self.api = api
         self.rights = {str(right) for right in rights()}
+        self.is_incomplete = False  # as where a cloud's own authorizer has a say
         self.calls: list[str] = []
         self.before: Callable[[str], None] = lambda deed: None
         self._lock = threading.Lock()
@@ -47,7 +48,7 @@ class Wire:
 
     def changes(self) -> list[str]:
         """The calls that could change something, in order."""
-        verbs, harmless = ("create", "patch", "delete"), "SelfSubjectAccessReview"
+        verbs, harmless = ("create", "patch", "delete"), "SelfSubject"
         return [call for call in self.calls if call.startswith(verbs) and harmless not in call]
 
     def call(
@@ -112,6 +113,10 @@ class Wire:
             asked = body["spec"]["resourceAttributes"]
             allowed = _right(asked["verb"], asked["resource"], asked["group"], asked["subresource"]) in self.rights
             return Answer(201, {**body, "status": {"allowed": allowed}}, float(int(self.api.time)))
+        if key.kind == "SelfSubjectRulesReview":
+            rules = [_rule(right) for right in sorted(self.rights)]
+            status = {"resourceRules": rules, "incomplete": self.is_incomplete}
+            return Answer(201, {**body, "status": status}, float(int(self.api.time)))
         group, plural = KINDS[key.kind]
         verb = _VERBS.get(method) or ("get" if key.name else "list")
         right = _right(verb, plural, group.rpartition("/")[0])
@@ -139,6 +144,14 @@ class _Breakable:
 
 def _right(verb: str, resource: str, group: str, subresource: str = "") -> str:
     return f"{verb} {resource}{f'.{group}' if group else ''}" + (f"/{subresource}" if subresource else "")
+
+
+def _rule(right: str) -> Object:
+    verb, _, what = right.partition(" ")
+    what, _, subresource = what.partition("/")
+    resource, _, group = what.partition(".")
+    names = resource + (f"/{subresource}" if subresource else "")
+    return {"verbs": [verb], "apiGroups": [group], "resources": [names]}
 
 
 def _deed(method: str, path: str, query: Mapping[str, str]) -> str:

@@ -41,7 +41,7 @@ class Call(NamedTuple):
     @property
     def is_write(self) -> bool:
         """Whether it can change the cluster."""
-        return self.method != "GET" and "dryRun" not in self.query and "accessreviews" not in self.path
+        return self.method != "GET" and "dryRun" not in self.query and "/selfsubject" not in self.path
 
     def __str__(self) -> str:
         return f"{self.number:3} {self.method} {self.path}{'?' + self.query if self.query else ''}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import yaml
 
-from ktpy.model.rights import Right, needed, rights, role_text
+from ktpy.model.rights import Right, is_granted, needed, rights, role_text
 
 
 def test_the_role_grants_exactly_the_table() -> None:
@@ -36,3 +37,21 @@ def test_a_right_says_itself_as_kubectl_does() -> None:
 
 def test_needed_rights_include_subresources() -> None:
     assert Right("create", "", "pods", "portforward") in needed("pods")
+
+
+@pytest.mark.parametrize(
+    ("rule", "is_enough"),
+    [
+        ({"verbs": ["get", "create"], "apiGroups": [""], "resources": ["pods/portforward"]}, True),
+        ({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}, True),
+        ({"verbs": ["create"], "apiGroups": [""], "resources": ["*/portforward"]}, True),
+        ({"verbs": ["create"], "apiGroups": [""], "resources": ["pods"]}, False),
+        ({"verbs": ["get"], "apiGroups": [""], "resources": ["pods/portforward"]}, False),
+        ({"verbs": ["create"], "apiGroups": ["apps"], "resources": ["pods/portforward"]}, False),
+        ({"verbs": ["create"], "apiGroups": [""], "resources": ["*"], "resourceNames": ["mine"]}, False),
+        ({"verbs": None, "nonResourceURLs": ["/healthz"]}, False),
+    ],
+)
+def test_a_rule_grants_what_it_names(rule: dict[str, object], is_enough: bool) -> None:
+    assert is_granted([rule], Right("create", "", "pods", "portforward")) == is_enough
+    assert not is_granted([], Right("create", "", "pods"))
