@@ -22,6 +22,7 @@ from ktpy.model.events import Ended, Ready
 from ktpy.model.ports import Route
 from ktpy.model.ref import Object
 from ktpy.modes import look
+from ktpy.modes.first import report_first_request
 from ktpy.modes.link import Link
 from ktpy.net.probe import listens
 from ktpy.stop import Stop
@@ -114,7 +115,7 @@ class Held:
             context=kt.settings.context or "", ports=tuple(map(str, routes)),
         )  # fmt: skip
         with Workers(kt.stop) as workers:
-            workers.start("first-request", lambda: link.report_first_request(workers.done))
+            workers.start("first-request", lambda: report_first_request(kt, link, workers.done))
             kt.stop.wait()
         kt.laptop.run.write(state="ending")
         self._started = time.monotonic()

@@ -101,8 +101,8 @@ class Say:
                 return f"  {self._colour(YELLOW, '…')} waiting for {detail}"
             case Note(text):
                 return f"  {self._colour(YELLOW, '!')} {text}"
-            case FirstRequest(seconds):
-                return f"  {self._colour(GREEN, '✓')} first request after {seconds:.0f} s"
+            case FirstRequest():
+                return f"  {self._colour(GREEN, '✓')} {_first(event)}"
             case Ended(reason, seconds, connections):
                 plural = "" if connections == 1 else "s"
                 return f"Given back in {seconds:.1f} s after {connections} connection{plural} ({reason})."
@@ -140,6 +140,14 @@ class Say:
                 stream.flush()
             except (OSError, ValueError):
                 _give_up(stream)
+
+
+def _first(event: FirstRequest) -> str:
+    line = f"first {'marked ' * event.marked}request after {event.seconds:.0f} s"
+    if not event.method:
+        return line
+    answer = "not answered yet" if event.status is None else f"{event.status} {event.milliseconds} ms"
+    return f"{line}: {event.method} {event.path} {answer}"
 
 
 def _harmless(event: Event) -> Event:

@@ -69,9 +69,18 @@ class Tunnel:
 
 @dataclass(frozen=True)
 class FirstRequest:
-    """The first connection of the cluster reached the laptop, SECONDS after ready."""
+    """The first request of the cluster reached the laptop, SECONDS after ready; MARKED: only marked ones do.
+
+    The rest is known for HTTP/1 alone: METHOD, PATH with the names of its query, STATUS, and the MILLISECONDS until the
+    answer began. What has no answer yet has no STATUS.
+    """
 
     seconds: float
+    marked: bool = False
+    method: str = ""
+    path: str = ""
+    status: int | None = None
+    milliseconds: int | None = None
 
 
 @dataclass(frozen=True)

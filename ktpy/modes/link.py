@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ktpy.errors import Conflict, Forbidden, KtError, NotFound, TunnelLost, Unreachable
 from ktpy.kt import Kt
 from ktpy.model import manifests, names
-from ktpy.model.events import FirstRequest, Note, Step, Tunnel, Waiting
+from ktpy.model.events import Note, Step, Tunnel, Waiting
 from ktpy.model.image import how_to_bring
 from ktpy.model.podstate import Phase, PodState, state_of
 from ktpy.model.ports import Route, arrivals, pod_ports
@@ -152,10 +152,11 @@ class Shadow:
 
 
 class Link:
-    """What stands between laptop and cluster while a mode is in force."""
+    """What stands between laptop and cluster while a mode is in force. IS_MARKED: only marked requests come here."""
 
-    def __init__(self, session: Session, shadow: Shadow, tunnel: SshTunnel) -> None:
+    def __init__(self, session: Session, shadow: Shadow, tunnel: SshTunnel, *, is_marked: bool = False) -> None:
         self.session, self.shadow, self.tunnel = session, shadow, tunnel
+        self.is_marked = is_marked
         self._kt = session.kt
         self._address = ""
 
@@ -206,19 +207,12 @@ class Link:
             if (count := self.stats().connections) != seen:
                 seen, last = count, time.monotonic()
 
-    def report_first_request(self, done: Stop) -> None:
-        """A worker: say when the first bytes from the cluster reach the laptop; our own knocks send none."""
-        since = time.monotonic()
-        self._kt.stop.wait_for(lambda: done.is_asked or self.stats().first_bytes_at is not None)
-        first = self.stats().first_bytes_at
-        if first is not None:
-            self._kt.tell(FirstRequest(max(0.0, first - since)))
-
 
 @contextlib.contextmanager
 def linked(
-    kt: Kt, session: Session, routes: Sequence[Route], *, base: str, wears: Mapping[str, str], is_probed: bool = False
-) -> Iterator[Link]:
+    kt: Kt, session: Session, routes: Sequence[Route], *, base: str, wears: Mapping[str, str], is_probed: bool = False,
+    is_marked: bool = False,
+) -> Iterator[Link]:  # fmt: skip
     """A shadow pod wearing WEARS, and a tunnel that brings ROUTES here, probed end to end.
 
     IS_PROBED: some Service selects WEARS already, so the pod is Ready only while the tunnel is there.
@@ -245,7 +239,7 @@ def linked(
         kt.tell(Step("shadow pod", f"pod/{shadow.name} runs", time.monotonic() - started))
         started = time.monotonic()
         with _entered(session, way) as tunnel:
-            link = Link(session, shadow, tunnel)
+            link = Link(session, shadow, tunnel, is_marked=is_marked)
             with _blamed(session):
                 link.probe(routes)
             kt.stop.check()

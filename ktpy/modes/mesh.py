@@ -191,7 +191,7 @@ def mesh(
     with Session.open(kt, mode, plan.ref) as session, told(session, plan.front.service) as taken:
         shared = Router(kt, session, plan.front)
         base = names.shadow_name(plan.front.name, mode, session.id)
-        with linked(kt, session, plan.routes, base=base, wears={}) as link:
+        with linked(kt, session, plan.routes, base=base, wears={}, is_marked=bool(plan.match.conditions)) as link:
             gate()
             kt.stop.check()
             lost = _Lost(kt, session, plan, shared, again=again)

@@ -6,10 +6,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ktpy.net.first import NOTHING, First, Seen
+
 
 @dataclass(frozen=True)
 class TunnelStats:
-    """CONNECTIONS came from the cluster; FAILED are those that nothing on the laptop answered. Times are monotonic."""
+    """CONNECTIONS came from the cluster; FAILED are those that nothing on the laptop answered. Times are monotonic.
+
+    FIRST is what is known of the first request.
+    """
 
     connections: int = 0
     open_now: int = 0
@@ -19,12 +24,14 @@ class TunnelStats:
     first_connection_at: float | None = None
     first_bytes_at: float | None = None
     heals: int = 0
+    first: Seen = NOTHING
 
 
 class Counters:
     """Written by the tunnel's thread only; a reader in another thread may see a value that is a moment old.
 
-    ON_FIRST is called at the first arrival, and when the first bytes have come for the laptop.
+    ON_FIRST is called at the first arrival, when the first bytes have come for the laptop, and when all is known that
+    will be known of what they asked.
     """
 
     def __init__(self, on_first: Callable[[], None] = lambda: None) -> None:
@@ -37,6 +44,7 @@ class Counters:
         self.first_connection_at: float | None = None
         self.first_bytes_at: float | None = None
         self.heals = 0
+        self.first = First(on_first)
 
     def arrived(self, now: float) -> None:
         self.connections += 1
@@ -54,6 +62,7 @@ class Counters:
     def start_over(self) -> None:
         """Count arrivals from here on."""
         self.connections, self.first_connection_at, self.first_bytes_at = 0, None, None
+        self.first = First(self._on_first)
 
     def healed(self) -> None:
         self.heals += 1
@@ -71,4 +80,5 @@ class Counters:
             self.first_connection_at,
             self.first_bytes_at,
             self.heals,
+            self.first.seen,
         )

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from ktpy.net.counters import Counters
+from ktpy.net.first import First
 
 READ_SIZE = 256 * 1024
 # The laptop socket's own buffer: small enough to bound memory, big enough that a burst is one system call.
@@ -36,6 +37,7 @@ class Relay(asyncio.Protocol):
         self._size = 0
         self._soon = soon
         self._is_over = False
+        self.watched: First | None = None if counters.first.seen.is_over else counters.first
         self.socket = LaptopSocket(self, counters, scratch)
         self._laptop: asyncio.Transport | None = None
         self._cluster: asyncio.Transport | None = None
@@ -56,6 +58,8 @@ class Relay(asyncio.Protocol):
     def data_received(self, data: bytes | memoryview) -> None:
         """Packets that came in one read of the wire leave in one write: a system call costs more than a packet."""
         self._counters.to_laptop(len(data))
+        if self.watched is not None:
+            self.watched = self.watched.to_laptop(self, data)
         if not self._pieces:
             self._soon(self._flush)
         self._pieces.append(data)
@@ -104,6 +108,8 @@ class Relay(asyncio.Protocol):
     def _end(self) -> None:
         if not self._is_over:
             self._is_over = True
+            if self.watched is not None:
+                self.watched.ended(self)
             self._on_end()
 
     # the laptop's socket tells
@@ -158,6 +164,8 @@ class LaptopSocket(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         self._counters.bytes_to_cluster += nbytes
+        if (watched := self._relay.watched) is not None:
+            self._relay.watched = watched.to_cluster(self._relay, self._scratch[:nbytes])
         if self._cluster is not None:
             self._cluster.write(self._scratch[:nbytes])
         else:

@@ -25,6 +25,11 @@ READY = Ready(
         (Note("taken back"), "  ! taken back\n"),
         (Rules(("kind: A", "  b: \x1b")), "kind: A\n  b: \\x1b\n"),
         (FirstRequest(3.4), "  ✓ first request after 3 s\n"),
+        (
+            FirstRequest(12.2, True, "GET", "/cart", 200, 14),
+            "  ✓ first marked request after 12 s: GET /cart 200 14 ms\n",
+        ),
+        (FirstRequest(1.0, False, "PUT", "/x"), "  ✓ first request after 1 s: PUT /x not answered yet\n"),
         (Ended("Ctrl-C", 0.31, 7), "Given back in 0.3 s after 7 connections (Ctrl-C).\n"),
         (Tunnel("healing", "cut"), "  ! tunnel healing: cut\n"),
         (Tunnel("up"), ""),

@@ -28,7 +28,7 @@ EVERY = [
     Ready("exchange", "ana-1", "team", "service/shop", ("port 80",), "ALL", "curl", "Ctrl-C", ("bob",), 1.5),
     Note("taken back"),
     Tunnel("healing", "cut", 2.0),
-    FirstRequest(0.5),
+    FirstRequest(0.5, True, "GET", "/cart", 200, 14),
     Ended("Ctrl-C", 0.3, 7, ("pod/x",)),
     Failed("no", ("this", "that"), 4, "/log"),
     Rules(("kind: VirtualService", "  x")),
@@ -46,7 +46,10 @@ def test_every_kind_of_event_is_tried_here() -> None:
 
 def test_python_words_are_spelled_plainly() -> None:
     assert to_json(EVERY[3])["try"] == "curl"
-    assert to_json(EVERY[6]) == {"event": "first-request", "seconds": 0.5}
+    assert to_json(FirstRequest(0.5)) == {
+        "event": "first-request", "seconds": 0.5, "marked": False, "method": "", "path": "", "status": None,
+        "milliseconds": None,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("raw", [{}, {"event": "other"}, {"event": "note", "more": 1}, {"event": "step"}])

@@ -10,13 +10,12 @@ import pytest
 
 from ktpy.errors import Forbidden, Interrupted, KtError, NotFound, Taken, TunnelLost, Unreachable
 from ktpy.model import names
-from ktpy.model.events import FirstRequest, Note, Step, Tunnel, Waiting
+from ktpy.model.events import Note, Step, Tunnel, Waiting
 from ktpy.model.ports import PodPort, Route, ServicePort
 from ktpy.model.ref import Ref
 from ktpy.modes.link import Link, linked
 from ktpy.net.tunnel import Arrival, TunnelState
 from ktpy.session import Session
-from ktpy.stop import Stop
 from tests.fakes import api as kubelets
 from tests.fakes import things
 from tests.fakes.api import FakeApi
@@ -223,26 +222,6 @@ def test_what_becomes_of_the_tunnel_is_told(ana: Person) -> None:
         ana.tunnels[0].on_state(TunnelState("healing", 0.0, "cut"))
 
     assert [event for event in ana.told if isinstance(event, Tunnel)] == [Tunnel("up"), Tunnel("healing", "cut")]
-
-
-def test_the_first_request_is_told_once_it_came(ana: Person) -> None:
-    with link_of(ana) as link:
-        ana.tunnels[0].carry(connections=1, first_bytes_at=0.0)
-
-        link.report_first_request(Stop())
-
-    assert [event for event in ana.told if isinstance(event, FirstRequest)] == [FirstRequest(0.0)]
-
-
-def test_no_request_is_not_told(ana: Person) -> None:
-    done = Stop()
-    done.ask("left")
-
-    with link_of(ana) as link:
-        assert isinstance(link, Link)
-        link.report_first_request(done)
-
-    assert not [event for event in ana.told if isinstance(event, FirstRequest)]
 
 
 def test_a_link_is_left_when_nothing_new_has_come_for_a_while(ana: Person, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,5 +27,14 @@ def test_starting_over_forgets_arrivals_but_not_bytes() -> None:
     assert counters.read() == TunnelStats(open_now=1, bytes_to_laptop=3)
 
 
+def test_starting_over_looks_for_a_first_request_anew() -> None:
+    counters = Counters()
+    old = counters.first
+    old.to_laptop("a", b"GET /x HTTP/1.1\r\n")
+    counters.start_over()
+    assert counters.first is not old
+    assert counters.read().first.method == ""
+
+
 def test_nothing_yet() -> None:
     assert Counters().read() == TunnelStats()

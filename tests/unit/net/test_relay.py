@@ -49,6 +49,24 @@ def test_bytes_go_both_ways_and_are_counted() -> None:
     assert (pair.counters.bytes_to_cluster, pair.counters.bytes_to_laptop) == (2, 6)
 
 
+def test_the_first_request_is_seen_and_then_nobody_looks_any_more() -> None:
+    pair = Pair()
+    pair.relay.data_received(b"GET /cart HTTP/1.1\r\n\r\n")
+    pair.laptop_says(b"HTTP/1.1 200 OK\r\n\r\n")
+    seen = pair.counters.read().first
+    assert (seen.method, seen.path, seen.status, seen.is_over) == ("GET", "/cart", 200, True)
+    assert pair.relay.watched is None
+    assert (pair.cluster.written, pair.turn()) == (b"HTTP/1.1 200 OK\r\n\r\n", b"GET /cart HTTP/1.1\r\n\r\n")
+
+
+def test_a_connection_that_ends_unanswered_is_the_end_of_looking() -> None:
+    pair = Pair()
+    pair.relay.data_received(b"GET /cart HTTP/1.1\r\n\r\n")
+    pair.relay.connection_lost(None)
+    pair.relay.laptop_lost(None)
+    assert pair.counters.read().first.is_over
+
+
 def test_a_lot_at_once_is_written_at_once() -> None:
     pair = Pair()
     pair.relay.data_received(bytes(HIGH_WATER))
