@@ -35,12 +35,8 @@ class Keeper:
             router.kt.cluster, workers, "Service", name=router.front.name, on_change=router.kt.stop.poke
         )
 
-    def _pods(self) -> dict[tuple[str, int], Object]:
-        """The pods that serve, by uid and count of restarts: a container that starts anew may know an old table."""
-        return {key(pod): pod for pod in self._view.objects.values() if state_of(pod).phase is Phase.RUNNING}
-
     def _is_news(self) -> bool:
-        return bool(self._pods().keys() - self._told) or self._row() != self._last or self._is_lost()
+        return bool(serving(self._view).keys() - self._told) or self._row() != self._last or self._is_lost()
 
     def _is_lost(self) -> bool:
         view = self._service
@@ -75,11 +71,16 @@ class Keeper:
             found = router.routes
             self._last = row
             self._told = frozenset()
-        pods = self._pods()
+        pods = serving(self._view)
         told = routing.tell(kt.cluster, found, [pods[key] for key in pods.keys() - self._told])
         self._told |= frozenset(key for key in pods if key[0] in told.have)
         if told.missing:
             self._workers.done.wait(1.0)
+
+
+def serving(view: View) -> dict[tuple[str, int], Object]:
+    """The pods that serve, by their `key`."""
+    return {key(pod): pod for pod in view.objects.values() if state_of(pod).phase is Phase.RUNNING}
 
 
 def key(pod: Object) -> tuple[str, int]:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 
 from ktpy import closing, opening, routing, undo
 from ktpy.errors import Conflict, KtError, NotFound, Taken, Unreachable
-from ktpy.keeping import Keeper, key
+from ktpy.hearing import Hearing
+from ktpy.keeping import Keeper, key, serving
 from ktpy.kt import Kt
 from ktpy.model import diversion, names, router_manifests, routes
 from ktpy.model.events import Note, Step, Waiting
@@ -95,6 +96,8 @@ class Router:
                 self._switch()
                 self._follow(view, knock)
             workers.start("routes", Keeper(self, workers, view, row, on_lost, last=mine, told=told).keep)
+            hearing = Hearing(self, workers, lambda: serving(view), is_marked=bool(mine.conditions))
+            workers.start("hearing", hearing.keep)
             yield
 
     # coming

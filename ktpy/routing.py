@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from ktpy.cluster.gateway import Cluster
 from ktpy.errors import KtError, NotFound, Unreachable
-from ktpy.model import names, routes
+from ktpy.model import names, routes, traffic
 from ktpy.model.names import SessionId
 from ktpy.model.ref import Object, Ref, labels_of, uid_of
 from ktpy.model.routes import Routes
+from ktpy.model.traffic import Traffic
 from ktpy.workers import each
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,23 @@ def connections(cluster: Cluster, told: Routes, pod: Object) -> int:
         return sum(int(port["connections"]) for port in json.loads(text)["ports"].values()) if status == 200 else 0
     except (Unreachable, NotFound, ValueError, KeyError, TypeError, AttributeError):
         return 0
+
+
+def beat(cluster: Cluster, told: Routes, session: SessionId, to: Sequence[Object]) -> list[Traffic | None]:
+    """Tell these pods that SESSION lives; what each has carried for its rows, None where it does not say."""
+    body = json.dumps({"session": session, "seconds": names.DEAD_SECONDS})
+
+    def ask(pod: Object) -> Traffic | None:
+        try:
+            status, text = cluster.ask_pod(pod["metadata"]["name"], told.ports.control, "POST", "/heartbeat", body)
+            if status == 200:
+                return sum(traffic.read(text).rows.values(), Traffic())
+            log.debug("pod/%s takes no heartbeat: %s", pod["metadata"]["name"], text.strip())  # it is older
+        except (KtError, ValueError) as error:  # it is asked again, and a run does not end for it
+            log.debug("pod/%s: %s", pod["metadata"]["name"], error)
+        return None
+
+    return each(ask, to)
 
 
 def drain(cluster: Cluster, told: Routes, to: Sequence[Object]) -> None:

@@ -32,6 +32,8 @@ class Session:
         self.id = identity.session
         self.identity = identity
         self.workers = Workers(kt.stop)
+        self.beats = 0
+        """Heartbeats written in their time; the run's Stop is poked at each."""
         self._lease = lease
         self._lock = threading.Lock()
 
@@ -125,6 +127,8 @@ class Session:
         while not self.workers.done.wait(wait):
             try:
                 self.renew()
+                self.beats += 1
+                self.kt.stop.poke()
                 wait = names.HEARTBEAT_SECONDS
             except Unreachable as error:
                 log.debug("heartbeat: %s", error)

@@ -27,29 +27,20 @@ MAY: dict[str, set[str]] = {
     "watching": BASE | {"model", "cluster", "kt"},
     "restore": BASE | {"model", "cluster"},
     "routing": BASE | {"model", "cluster"},
+    "permission": BASE | {"model", "cluster"},
     "closing": BASE | {"model", "cluster", "restore", "routing"},
     "undo": BASE | {"model", "cluster", "kt", "restore", "closing"},
     "session": BASE | {"model", "cluster", "kt", "undo"},
     "telling": BASE | {"model", "cluster", "kt", "session"},
     "opening": BASE | {"model", "kt", "routing", "closing", "undo", "session"},
     "keeping": BASE | {"model", "routing", "watching", "router"},
-    "router": BASE | {"model", "kt", "routing", "closing", "undo", "session", "watching", "opening", "keeping"},
-    "permission": BASE | {"model", "cluster"},
+    "hearing": BASE | {"model", "routing", "router"},
+    "router": BASE
+    | {"model", "kt", "routing", "closing", "undo", "session", "watching", "opening", "keeping", "hearing"},
     "rehearsal": BASE | {"model", "kt", "session"},
     "upkeep": BASE
-    | {
-        "model",
-        "telling",
-        "cluster",
-        "kt",
-        "undo",
-        "session",
-        "restore",
-        "routing",
-        "closing",
-        "rehearsal",
-        "permission",
-    },
+    | {"model", "telling", "cluster", "kt", "undo", "session", "restore", "routing", "closing"}
+    | {"rehearsal", "permission"},
     "modes": BASE
     | {"model", "kt", "undo", "session", "watching", "net"}
     | {"restore", "routing", "closing", "opening", "router", "telling", "rehearsal", "permission"},

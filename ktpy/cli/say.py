@@ -17,6 +17,7 @@ from ktpy.model.events import (
     Ended,
     Event,
     Failed,
+    FellBack,
     FirstRequest,
     Note,
     Ready,
@@ -92,7 +93,7 @@ class Say:
             return self._tunnel(event.state, event.why)
         return "" if self.quiet else self._progress(event)
 
-    def _progress(self, event: Step | Waiting | Note | FirstRequest | Ended) -> str:
+    def _progress(self, event: Step | Waiting | Note | FirstRequest | FellBack | Ended) -> str:
         match event:
             case Step(name, detail, seconds):
                 time = "" if seconds is None else f"{seconds:5.2f} s"
@@ -103,6 +104,8 @@ class Say:
                 return f"  {self._colour(YELLOW, '!')} {text}"
             case FirstRequest():
                 return f"  {self._colour(GREEN, '✓')} {_first(event)}"
+            case FellBack():
+                return f"  {self._colour(YELLOW, '!')} {_fallen(event)}"
             case Ended(reason, seconds, connections):
                 plural = "" if connections == 1 else "s"
                 return f"Given back in {seconds:.1f} s after {connections} connection{plural} ({reason})."
@@ -148,6 +151,16 @@ def _first(event: FirstRequest) -> str:
         return line
     answer = "not answered yet" if event.status is None else f"{event.status} {event.milliseconds} ms"
     return f"{line}: {event.method} {event.path} {answer}"
+
+
+def _fallen(event: FellBack) -> str:
+    """The first time the reason, later the count alone."""
+    marked = "marked " * event.marked
+    if event.count == event.total:
+        what = f"a {marked}request was" if event.count == 1 else f"{event.count} {marked}requests were"
+        return f"{what} answered by the cluster, because this laptop did not answer"
+    what = "request was" if event.count == 1 else "requests were"
+    return f"{event.count} more {marked}{what} answered by the cluster ({event.total} by now)"
 
 
 def _harmless(event: Event) -> Event:

@@ -84,6 +84,15 @@ class FirstRequest:
 
 
 @dataclass(frozen=True)
+class FellBack:
+    """COUNT more requests of this session were answered by the cluster, as the laptop did not; TOTAL of them by now."""
+
+    count: int
+    total: int
+    marked: bool = False
+
+
+@dataclass(frozen=True)
 class Ended:
     """The run is over. LEFT: what could not be given back."""
 
@@ -103,7 +112,7 @@ class Failed:
     log: str = ""
 
 
-Event = Step | Waiting | Ready | Note | Rules | Tunnel | FirstRequest | Ended | Failed
+Event = Step | Waiting | Ready | Note | Rules | Tunnel | FirstRequest | FellBack | Ended | Failed
 
 _KINDS: dict[str, type[Any]] = {
     "step": Step,
@@ -113,6 +122,7 @@ _KINDS: dict[str, type[Any]] = {
     "rules": Rules,
     "tunnel": Tunnel,
     "first-request": FirstRequest,
+    "fell-back": FellBack,
     "ended": Ended,
     "failed": Failed,
 }

@@ -39,5 +39,6 @@ Where is …
   what happens at failure   `fallback`, `breaker`, `upstream`
   a copy of a request       `mirror`
   a counter                 `stats`
+  a row of a dead session   `leases`, `desk`
   a name turned into an IP  `resolve`
 """

@@ -1,8 +1,8 @@
 """What control process and workers tell each other: one JSON object a line, over a Unix socket of the run directory.
 
-    from a worker    hello {worker, pid, version, table, why}   ack {version}   refused {why}   ready {why}
-                     stats {id, report}
-    to a worker      table {table}   drain {}   stats {id}
+    from a worker    hello {worker, pid, version, table, why, passed_over}   ack {version}   refused {why}
+                     ready {why}   stats {id, report}
+    to a worker      table {table}   pass-over {rows}   drain {}   stats {id}
 
 A table travels as the text that Table.to_json made. A worker's hello brings the table that it has: the control process
 may be the younger one. WHY is a sentence about not being ready; an empty one means ready.

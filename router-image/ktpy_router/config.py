@@ -43,5 +43,8 @@ class Config:
     """How long the router still accepts after SIGTERM, or after it was asked to drain before: nodes learn late."""
     drain_seconds: float = 590.0
     """How long connections may live after SIGTERM."""
+    expired_seconds: float = 600.0
+    """How long a session may be silent after the time that it said it would live; then rows of it go that lead nowhere.
+    """
     forwarded: bool = False
     """Whether X-Forwarded-For and Forwarded are appended to requests."""

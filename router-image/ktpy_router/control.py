@@ -2,6 +2,9 @@
 
     PUT  /routes     the whole table; answered when every living worker has it, and it is kept
     GET  /routes     the table in force
+    POST /heartbeat  {"session": ID, "seconds": N}: that session lives for N seconds from now at least; answered with
+                     the counters of its rows. Rows of one that has said so, is silent for ten minutes more, and whose
+                     upstream takes no connection, are passed over until it says so again
     GET  /stats      counters, summed over the workers, and the workers themselves; ?format=prometheus for the text
     GET  /metrics    the same for Prometheus
     GET  /healthz    200 while this process lives
@@ -31,6 +34,7 @@ import tornado.web
 
 from ktpy_router import launch, stats, store
 from ktpy_router.desk import Desk, Refused
+from ktpy_router.leases import BadHeartbeat, heartbeat
 from ktpy_router.settings import Settings
 from ktpy_router.table import BadTable, Table
 
@@ -100,7 +104,18 @@ class Stats(Handler):
             self.write(stats.prometheus(reports, {row.id: row.mark for row in table.rows}, table.version))
         else:
             workers = [{**peer._asdict(), "answered": peer.worker in reports} for peer in sorted(hub.peers.values())]
-            self.write({"version": table.version, "workers": workers, **stats.merge(reports.values())})
+            facts = {"version": table.version, "workers": workers, "passed_over": sorted(self.desk.passed_over)}
+            self.write({**facts, **stats.merge(reports.values())})
+
+
+class Heartbeat(Handler):
+    async def post(self) -> None:
+        try:
+            beat = heartbeat(self.request.body)
+        except BadHeartbeat as error:
+            self.say(400, str(error))
+        else:
+            self.write({"version": self.desk.table.version, "rows": await self.desk.hear(beat)})
 
 
 class Health(Handler):
@@ -131,7 +146,7 @@ class Nothing(Handler):
 
 
 OPEN: dict[str, type[Handler]] = {"/healthz": Health, "/readyz": Ready, "/metrics": Stats}
-LOCAL: dict[str, type[Handler]] = {"/routes": Routes, "/stats": Stats, "/drain": Drain}
+LOCAL: dict[str, type[Handler]] = {"/routes": Routes, "/heartbeat": Heartbeat, "/stats": Stats, "/drain": Drain}
 
 
 def run(settings: Settings, first: Table, wish: launch.Wish, sockets: launch.Sockets) -> int:
@@ -150,7 +165,9 @@ async def _serve(settings: Settings, first: Table, wish: launch.Wish, sockets: l
     _listen(sockets.control, desk, {**OPEN, **LOCAL}, local=True)
     if sockets.health:
         _listen(sockets.health, desk, OPEN, local=False)
+    looking = loop.create_task(desk.look_after_rows())
     await stop.wait()
+    looking.cancel()
 
 
 def _listen(bound: socket.socket, desk: Desk, kinds: Mapping[str, type[Handler]], *, local: bool) -> None:

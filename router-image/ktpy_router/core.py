@@ -70,6 +70,8 @@ class Core:
         self.clients: set[ClientLike] = set()
         self.inspector = inspector
         self.table = table
+        self.passed_over: frozenset[str] = frozenset()
+        """Ids of rows whose session is long past its time, and that lead nowhere: nobody is given to them."""
         self.ports: dict[int, PortState] = {}
         self.row_stats: dict[str, RowStats] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,12 +91,27 @@ class Core:
         """
         self.table = table
         self.row_stats = {row.id: self.row_stats.get(row.id) or RowStats() for row in table.rows}
+        in_force = table.without(self.passed_over)
         for port in table.ports:
             state = self.ports[port.listen]
             state.raw = port.raw
             state.default = self.upstream(port.default, inspect=False)
-            state.chooser = table.chooser(port.listen)
-        self._forget_upstreams()
+            state.chooser = in_force.chooser(port.listen)
+        self._forget_upstreams(in_force)
+
+    def pass_over(self, ids: frozenset[str]) -> None:
+        """Choose none of these rows from here on, and all others again. The table stays what it is."""
+        if ids != self.passed_over:
+            self.passed_over = ids
+            self.set_table(self.table)
+
+    def down(self) -> dict[str, bool]:
+        """By address, whether it is taken for down. What a row that is passed over leads to is."""
+        found = [port.default for port in self.ports.values()]
+        rows = self.table.without(self.passed_over).rows
+        found += [self.upstream(to, inspect=row.inspect) for row in rows for to in row.to.values()]
+        passed = {to for row in self.table.rows if row.id in self.passed_over for to in row.to.values()}
+        return {**{one.name: one.is_open for one in found}, **dict.fromkeys(passed, True)}
 
     def tick(self) -> None:
         """TICKS times a second: limits of clients, each at least once a second, and of idle upstream connections.
@@ -138,8 +155,8 @@ class Core:
             found = self._upstreams[key] = Upstream(address, self.config, via=self.inspector if inspect else None)
         return found
 
-    def _forget_upstreams(self) -> None:
-        named = {(port.default, False) for port in self.table.ports}
-        named |= {(to, row.inspect and self.inspector is not None) for row in self.table.rows for to in row.to.values()}
+    def _forget_upstreams(self, table: Table) -> None:
+        named = {(port.default, False) for port in table.ports}
+        named |= {(to, row.inspect and self.inspector is not None) for row in table.rows for to in row.to.values()}
         for key in self._upstreams.keys() - named:
             self._upstreams.pop(key).forget()

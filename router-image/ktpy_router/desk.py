@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from ktpy_router import launch, stats, store
 from ktpy_router.channel import Hub, Message, Wire
+from ktpy_router.leases import LOOKS, SHORTEST_SECONDS, Heartbeat, Leases, is_gone
 from ktpy_router.settings import Settings
 from ktpy_router.table import BadTable, Table
 
@@ -31,7 +34,10 @@ class Desk:
 
     def __init__(self, settings: Settings, table: Table, wish: launch.Wish) -> None:
         self.table = table
+        self.passed_over: frozenset[str] = frozenset()
+        """Ids of rows, as in Core."""
         self.hub = Hub(self._hello)
+        self._leases = Leases(settings.config.expired_seconds)
         self._settings = settings
         self._wish = wish
         self._draining = False
@@ -55,8 +61,10 @@ class Desk:
                 settle = self._settings.store.begin(text)
             except OSError as error:
                 raise Refused(500, f"The table cannot be kept: {error.strerror or error}.") from error
-            self.table, self._kept = table, False
+            was, self.table, self._kept = self.table, table, False
+            self._leases.keep({row.owner for row in table.rows})
             self.hub.tell("table", table=text)
+            self._pass_over(self.passed_over & {row.id for row in table.rows if row in was.rows})
             settling = asyncio.get_running_loop().run_in_executor(None, settle)
             self._wish.say(wants_inspector(table))
             await self.hub.until(lambda: not self.hub.behind(table.version), ACK_SECONDS)
@@ -72,6 +80,39 @@ class Desk:
             if refusals := [peer.refused for peer in self.hub.peers.values() if peer.refused]:
                 raise Refused(500, f"Table {table.version} is kept, but a worker refused it: {refusals[0]}")
             return f"Table {table.version} is in force in {len(self.hub.peers)} workers."
+
+    async def hear(self, beat: Heartbeat) -> Mapping[str, Any]:
+        """A session lives: its rows are in force, again if need be. What they have carried, by id."""
+        mine = {row.id for row in self.table.rows if row.owner == beat.session}
+        if mine:
+            self._leases.renew(beat, asyncio.get_running_loop().time())
+            self._pass_over(self.passed_over - mine)
+        found = stats.merge((await self.reports()).values())["rows"]
+        return {name: counted for name, counted in found.items() if name in mine}
+
+    async def look_after_rows(self) -> None:
+        """For ever: pass over rows whose session is overdue, and whose upstream is gone."""
+        pause = max(SHORTEST_SECONDS, self._settings.config.expired_seconds / LOOKS)
+        while True:
+            await asyncio.sleep(pause)
+            await self.look_once()
+
+    async def look_once(self) -> None:
+        """One look at all rows. A session may come back while an address is being tried."""
+        for row in self.table.rows:
+            if row.id in self.passed_over or not self._is_overdue(row.owner) or not await is_gone(row):
+                continue
+            if row in self.table.rows and self._is_overdue(row.owner):
+                launch.say(f"Row {row.id} is passed over: its session is silent, and nobody answers for it.")
+                self._pass_over(self.passed_over | {row.id})
+
+    def _is_overdue(self, session: str) -> bool:
+        return self._leases.is_overdue(session, asyncio.get_running_loop().time())
+
+    def _pass_over(self, ids: Collection[str]) -> None:
+        if self.passed_over != ids:
+            self.passed_over = frozenset(ids)
+            self.hub.tell("pass-over", rows=sorted(ids))
 
     def drain(self) -> None:
         """For the living workers, and for those that start later."""
@@ -108,8 +149,17 @@ class Desk:
             self.hub.tell("table", table=self.table.to_json())
         elif message["version"] < self.table.version:
             wire.send("table", table=self.table.to_json())
+        theirs = message.get("passed_over", [])
+        self._take_over(theirs)
+        if sorted(self.passed_over) != theirs:
+            wire.send("pass-over", rows=sorted(self.passed_over))
         if self._draining:
             wire.send("drain")
+
+    def _take_over(self, ids: Collection[str]) -> None:
+        """What a worker passes over, from our predecessor; of sessions that we have heard we know better."""
+        known = {row.id for row in self.table.rows if row.owner not in self._leases}
+        self._pass_over(self.passed_over | (known & set(ids)))
 
     async def _inspector(self) -> None:
         """Started before requests are sent its way; a while is all it gets, since rows fall back without it."""

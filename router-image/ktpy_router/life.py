@@ -80,7 +80,7 @@ class Life:
         """To a control process that may be new."""
         table = self.core.table
         values = {"worker": self._number, "pid": os.getpid(), "version": table.version, "why": self._why}
-        wire.send("hello", **values, table=table.to_json())
+        wire.send("hello", **values, table=table.to_json(), passed_over=sorted(self.core.passed_over))
 
     def heard(self, wire: Wire, message: Message) -> None:
         """From the control process."""
@@ -91,6 +91,8 @@ class Life:
                     wire.send("ack", version=self.core.table.version)
                 except BadTable as error:
                     wire.send("refused", why=str(error))
+            case "pass-over":
+                self.core.pass_over(frozenset(message["rows"]))
             case "drain":
                 self._asked_to_drain = self.core.loop.time()
                 self._drain("is draining")
@@ -105,9 +107,7 @@ class Life:
     def _report(self) -> stats.Report:
         core = self.core
         ports = {listen: (port.stats, port.default_stats) for listen, port in core.ports.items()}
-        upstreams = [port.default for port in core.ports.values()]
-        upstreams += [core.upstream(to, inspect=row.inspect) for row in core.table.rows for to in row.to.values()]
-        return stats.report(core.row_stats, ports, {one.name: one.is_open for one in upstreams})
+        return stats.report(core.row_stats, ports, core.down())
 
     # readiness
 

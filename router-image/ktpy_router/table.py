@@ -6,7 +6,7 @@ import ipaddress
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +71,11 @@ class Table:
         if listen not in self._choosers:
             self._choosers[listen] = Chooser([row for row in self.rows if listen in row.to])
         return self._choosers[listen]
+
+    def without(self, ids: Collection[str]) -> Table:
+        """The same version with no row of these IDS."""
+        rows = tuple(row for row in self.rows if row.id not in ids)
+        return self if len(rows) == len(self.rows) else Table(self.version, self.ports, rows)
 
     @staticmethod
     def from_json(text: str | bytes) -> Table:

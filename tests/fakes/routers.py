@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from ktpy.errors import Unreachable
 from ktpy.model.ref import Object, uid_of
@@ -10,12 +11,17 @@ from ktpy_router.table import BadTable, Table
 
 
 class Routers:
-    """TABLES by the pod's uid. DOWN: uids of pods whose port nobody answers."""
+    """TABLES by the pod's uid. DOWN: uids of pods whose port nobody answers.
+
+    FALLBACKS: by row, what each pod counts. BEATS: which sessions each pod has heard of, by its uid.
+    """
 
     def __init__(self) -> None:
         self.tables: dict[str, Table] = {}
         self.down: set[str] = set()
         self.drained: set[str] = set()
+        self.fallbacks: dict[str, int] = {}
+        self.beats: dict[str, list[tuple[str, float]]] = {}
 
     def asked(self, pod: Object, method: str, path: str, body: str) -> tuple[int, str]:
         uid = uid_of(pod)
@@ -28,10 +34,17 @@ class Routers:
             return (200, table.to_json()) if table else (503, "none yet")
         if (method, path) == ("GET", "/stats"):
             return 200, json.dumps({"ports": {"8080": {"connections": 1}}, "rows": {}})
+        if (method, path) == ("POST", "/heartbeat"):
+            return self._heard(uid, json.loads(body))
         if (method, path) == ("POST", "/drain"):
             self.drained.add(uid)
             return 200, "Clients are asked to go."
         return 404, f"There is no {path}."
+
+    def _heard(self, uid: str, beat: dict[str, Any]) -> tuple[int, str]:
+        self.beats.setdefault(uid, []).append((beat["session"], beat["seconds"]))
+        mine = [row.id for row in self.tables[uid].rows if row.owner == beat["session"]]
+        return 200, json.dumps({"version": 1, "rows": {row: {"fallbacks": self.fallbacks.get(row, 0)} for row in mine}})
 
     def _pushed(self, uid: str, body: str) -> tuple[int, str]:
         try:

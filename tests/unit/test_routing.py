@@ -7,7 +7,9 @@ import pytest
 from ktpy import routing
 from ktpy.errors import Forbidden, KtError, Taken
 from ktpy.model import names, routes
+from ktpy.model.ref import uid_of
 from ktpy.model.routes import Routes
+from ktpy.model.traffic import Traffic
 from tests.fakes.api import NAMESPACE, FakeApi
 from tests.fakes.meshes import TABLE, a_team, left_by, owners_in_pods, router_pods, table
 from tests.fakes.run import Person, person
@@ -181,3 +183,22 @@ def test_a_table_that_somebody_has_broken_is_told(api: FakeApi, bob: Person) -> 
 
     with pytest.raises(KtError, match=f"configmap/{TABLE} holds no route table"):
         routing.read(bob.cluster, "shop")
+
+
+def test_a_heartbeat_is_told_to_every_pod_and_answered_with_what_the_rows_carried(api: FakeApi, bob: Person) -> None:
+    found = table(api)
+    (session,) = found.sessions
+    first, second = router_pods(api)
+    api.routers.fallbacks[session] = 3
+    api.routers.down.add(uid_of(second))
+
+    assert routing.beat(bob.cluster, found, session, [first, second]) == [Traffic(fallbacks=3), None]
+    assert api.routers.beats == {uid_of(first): [(session, names.DEAD_SECONDS)]}
+
+
+def test_a_router_that_knows_no_heartbeats_is_no_failure(api: FakeApi, bob: Person, monkeypatch) -> None:
+    monkeypatch.setattr(api.routers, "asked", lambda *_: (404, "There is no /heartbeat."))
+
+    assert routing.beat(bob.cluster, table(api), table(api).sessions[0], router_pods(api)) == [None, None]
+    bob.wire.rights -= {"create pods/portforward"}
+    assert routing.beat(bob.cluster, table(api), table(api).sessions[0], router_pods(api)) == [None, None]

@@ -164,6 +164,14 @@ def test_a_heartbeat_without_an_answer_is_tried_again(api: FakeApi, ana: Person,
     assert not ana.kt.stop.is_asked
 
 
+def test_each_heartbeat_is_counted_and_told_to_whoever_waits_for_it(api: FakeApi, ana: Person, monkeypatch) -> None:
+    monkeypatch.setattr(names, "HEARTBEAT_SECONDS", 0.001)
+
+    with Session.open(ana.kt, "exchange", SHOP) as session:
+        assert not ana.kt.stop.wait_for(lambda: session.beats >= 2, 10)
+        assert session.beats >= 2
+
+
 def test_a_lease_whose_creation_had_no_answer_is_looked_for_and_given_back(api: FakeApi, ana: Person) -> None:
     ana.kt.cluster.now()
     ana.wire.fail_at(2, Unreachable("no answer"), when="after")

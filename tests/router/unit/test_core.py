@@ -76,6 +76,26 @@ def test_a_port_follows_the_table() -> None:
     on_loop(check)
 
 
+def test_a_row_that_is_passed_over_gets_nothing_keeps_its_counters_and_is_down() -> None:
+    def check(core: Core) -> None:
+        port = core.ports[8080]
+        core.row_stats["s1"].requests = 5
+        core.pass_over(frozenset({"s1"}))
+        assert [one.id for one in port.chooser.rows] == ["s2"]
+        assert core.row_stats["s1"].requests == 5
+        assert core.down() == {"10.96.0.7:80": False, "db:5432": False, "10.0.0.9:80": True, "10.0.0.10:80": False}
+
+        core.set_table(read(raw(version=8, rows=rows)))
+        assert [one.id for one in port.chooser.rows] == ["s2"], "a new table changes nothing of it"
+        core.pass_over(frozenset())
+        assert [one.id for one in port.chooser.rows] == ["s1", "s2"]
+        assert core.row_stats["s1"].requests == 5
+        assert not any(core.down().values())
+
+    rows = [row(), row(id="s2", to={"8080": "10.0.0.10:80"})]
+    on_loop(check, rows=rows)
+
+
 class Counting:
     """A client that counts."""
 

@@ -13,8 +13,11 @@ import pytest
 
 from ktpy_router import desk
 from ktpy_router.channel import Hub, Lines, line
+from ktpy_router.config import Config
 from ktpy_router.desk import Desk, Refused
+from ktpy_router.leases import Heartbeat
 from ktpy_router.table import Table
+from tests.router.unit.test_leases import silent
 from tests.router.unit.test_raw import Noted
 
 
@@ -101,7 +104,7 @@ class Office:
 
     def __init__(self) -> None:
         self.disk = Disk()
-        settings = SimpleNamespace(store=self.disk, workers=1, inspect_port=1)
+        settings = SimpleNamespace(store=self.disk, workers=1, inspect_port=1, config=Config(expired_seconds=0.0))
         self.desk = Desk(cast(Any, settings), table(1), cast(Any, SimpleNamespace(say=lambda wanted: None)))
         self.lines = Noted()
         self.worker = self.desk.hub.protocol()
@@ -179,3 +182,87 @@ async def test_one_that_is_in_force_and_not_kept_can_be_pushed_again(office: Off
     office.disk.broken = False
     assert await office.desk.push(table(2)) == "Table 2 is in force in 1 workers."
     assert office.disk.kept == [table(2).to_json()]
+
+
+def of_sessions(version: int, *owners: str, to: str = "127.0.0.1:1") -> Table:
+    """A row for each; nobody listens on port 1."""
+    rows = [
+        {"id": f"row-{owner}", "mark": "m", "owner": owner, "since": 1, "match": [], "to": {"8080": to}}
+        for owner in owners
+    ]
+    ports = [{"listen": 8080, "default": "10.0.0.1:80"}]
+    return Table.from_json(json.dumps({"format": 1, "version": version, "ports": ports, "rows": rows}))
+
+
+def passed(office: Office) -> list[list[str]]:
+    return [one["rows"] for one in Lines().feed(b"".join(office.lines.did)) if one["type"] == "pass-over"]
+
+
+async def heard(office: Office, session: str, seconds: float = 0.0) -> Any:
+    """A heartbeat, to which the worker reports its counters."""
+    asked = asyncio.create_task(office.desk.hear(Heartbeat(session, seconds)))
+    while not (questions := [one for one in Lines().feed(b"".join(office.lines.did)) if one["type"] == "stats"]):
+        await asyncio.sleep(0)
+    rows = {row.id: {"requests": 3} for row in office.desk.table.rows}
+    for question in questions:
+        report = {"rows": rows, "ports": {}, "down": {}}
+        office.worker.data_received(line("stats", id=question["id"], report=report))
+    return await asked
+
+
+@in_office
+async def test_a_heartbeat_is_answered_with_the_counters_of_its_rows(office: Office) -> None:
+    office.desk.table = of_sessions(1, "ana", "bob")
+
+    assert await heard(office, "ana") == {"row-ana": {"requests": 3}}
+
+
+@in_office
+async def test_a_row_of_a_silent_session_that_leads_nowhere_is_passed_over_until_it_is_heard(office: Office) -> None:
+    office.desk.table = of_sessions(1, "ana", "bob")
+    await heard(office, "ana")
+    await asyncio.sleep(0.001)
+    await office.desk.look_once()
+    assert (office.desk.passed_over, passed(office)) == ({"row-ana"}, [["row-ana"]]), "bob never said how long"
+
+    await heard(office, "ana", 60.0)
+    assert (office.desk.passed_over, passed(office)) == (frozenset(), [["row-ana"], []])
+    await office.desk.look_once()
+    assert office.desk.passed_over == frozenset(), "it has said so again"
+
+
+@in_office
+async def test_a_row_that_leads_somewhere_stays(office: Office) -> None:
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    office.desk.table = of_sessions(1, "ana", to=f"127.0.0.1:{port}")
+    await heard(office, "ana")
+    await asyncio.sleep(0.001)
+    await office.desk.look_once()
+    assert office.desk.passed_over == frozenset()
+    server.close()
+
+
+@in_office
+async def test_a_row_with_another_address_is_in_force_again(office: Office) -> None:
+    office.desk.table = of_sessions(1, "ana")
+    office.desk.passed_over = frozenset({"row-ana"})
+    office.disk.go.set()
+    pushing = asyncio.create_task(office.desk.push(of_sessions(2, "ana", to="127.0.0.1:2")))
+    office.worker.data_received(line("ack", version=2))
+    await pushing
+    assert (office.desk.passed_over, passed(office)) == (frozenset(), [[]])
+
+
+@in_office
+async def test_what_our_predecessor_passed_over_stays_so_and_a_new_worker_hears_of_it(office: Office) -> None:
+    office.desk.table = of_sessions(1, "ana", "bob")
+    await heard(office, "bob")
+    hello = {"pid": 8, "version": 1, "why": "", "table": ""}
+    office.worker.data_received(line("hello", worker=0, passed_over=["row-ana", "row-bob", "row-eve"], **hello))
+    assert (office.desk.passed_over, passed(office)) == ({"row-ana"}, [["row-ana"], ["row-ana"]])
+
+    other, lines = office.desk.hub.protocol(), Noted()
+    other.connection_made(lines)
+    other.data_received(line("hello", worker=1, passed_over=[], **hello))
+    assert [one["rows"] for one in Lines().feed(b"".join(lines.did))] == [["row-ana"]]

@@ -10,7 +10,20 @@ import pytest
 
 from ktpy.cli.say import Say, table
 from ktpy.errors import Taken
-from ktpy.model.events import Ended, Event, Failed, FirstRequest, Note, Ready, Rules, Step, Tunnel, Waiting, from_json
+from ktpy.model.events import (
+    Ended,
+    Event,
+    Failed,
+    FellBack,
+    FirstRequest,
+    Note,
+    Ready,
+    Rules,
+    Step,
+    Tunnel,
+    Waiting,
+    from_json,
+)
 
 READY = Ready(
     "exchange", "ana-1", "team", "service/shop", ("80 → x",), "ALL requests.", "curl x", "Ctrl-C", seconds=1.5
@@ -30,6 +43,13 @@ READY = Ready(
             "  ✓ first marked request after 12 s: GET /cart 200 14 ms\n",
         ),
         (FirstRequest(1.0, False, "PUT", "/x"), "  ✓ first request after 1 s: PUT /x not answered yet\n"),
+        (
+            FellBack(1, 1, True),
+            "  ! a marked request was answered by the cluster, because this laptop did not answer\n",
+        ),
+        (FellBack(2, 2), "  ! 2 requests were answered by the cluster, because this laptop did not answer\n"),
+        (FellBack(1, 2, True), "  ! 1 more marked request was answered by the cluster (2 by now)\n"),
+        (FellBack(12, 15), "  ! 12 more requests were answered by the cluster (15 by now)\n"),
         (Ended("Ctrl-C", 0.31, 7), "Given back in 0.3 s after 7 connections (Ctrl-C).\n"),
         (Tunnel("healing", "cut"), "  ! tunnel healing: cut\n"),
         (Tunnel("up"), ""),

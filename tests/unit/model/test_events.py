@@ -10,6 +10,7 @@ from ktpy.model.events import (
     Ended,
     Event,
     Failed,
+    FellBack,
     FirstRequest,
     Note,
     Ready,
@@ -31,6 +32,7 @@ EVERY = [
     FirstRequest(0.5, True, "GET", "/cart", 200, 14),
     Ended("Ctrl-C", 0.3, 7, ("pod/x",)),
     Failed("no", ("this", "that"), 4, "/log"),
+    FellBack(2, 5, True),
     Rules(("kind: VirtualService", "  x")),
 ]
 
