@@ -87,8 +87,9 @@ def _opened(kt: Kt, session: Session, front: Front) -> Routes:
 def new_routes(front: Front, router: SessionId, stunt: Object) -> Routes:
     """The table with nobody's row in it: everything goes to the stuntman."""
     listens = front.listens
-    table = routes.first_table(router_manifests.defaults(stunt, listens))
-    return Routes(router, __version__, routes.spare_ports(tuple(listens.values())), table)
+    spare = routes.spare_ports(tuple(listens.values()))
+    table = routes.first_table(router_manifests.defaults(stunt, listens), spare.links)
+    return Routes(router, __version__, spare, table)
 
 
 def objects(kt: Kt, front: Front, router: SessionId, lease: Object) -> tuple[Object, Object, Object]:

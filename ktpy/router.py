@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from ktpy import closing, opening, routing, undo
+from ktpy.conflicts import no_link_port, same_mark
 from ktpy.errors import Conflict, KtError, NotFound, Taken, Unreachable
 from ktpy.hearing import Hearing
 from ktpy.keeping import Keeper, key, serving
@@ -25,6 +26,7 @@ from ktpy.model.names import SessionId
 from ktpy.model.podstate import Phase, state_of
 from ktpy.model.ref import Object
 from ktpy.model.routes import Routes
+from ktpy.model.sharelink import Headers
 from ktpy.model.target import original_selector
 from ktpy.session import Session, persist
 from ktpy.watching import View
@@ -47,8 +49,9 @@ class Gone(Taken):
 class Router:
     """One generation, as this session uses it. Resources: the rows, until `joined` is left."""
 
-    def __init__(self, kt: Kt, session: Session, front: Front) -> None:
-        self.kt, self.session, self.front = kt, session, front
+    def __init__(self, kt: Kt, session: Session, front: Front, *, link: Headers | None = None) -> None:
+        """LINK: the row has a share link beside it, whose requests get these headers."""
+        self.kt, self.session, self.front, self._link = kt, session, front, link
         self._find()
 
     def _find(self) -> None:
@@ -147,12 +150,25 @@ class Router:
             other = routes.same_requests(routes.without(now, row.owner), row.conditions, tuple(row.to))
             if other:
                 raise same_mark(self.kt, self.front, other)
-            return routes.with_row(now, row)
+            return self._linked(routes.with_row(now, row), row)
 
         after = routing.change(self.kt.cluster, self.front.name, how, before=self.session.renew)
         if after is None:
             raise self._gone()
         self.routes = after
+
+    def _linked(self, now: Routes, row: Row) -> Routes:
+        """Errors: Taken where the router has no port left for a link."""
+        if self._link is None:
+            return now
+        if after := routes.with_link(now, row, self._link):
+            return after
+        raise no_link_port(self.front, now)
+
+    def claimed(self) -> Mapping[int, int]:
+        """Number in the pods → link port, of this session's share link."""
+        (row,) = [row for row in self.routes.table.rows if row.id == self.session.id]
+        return routes.claims(self.routes, row) or {}
 
     def _push_to_all(self, view: View) -> frozenset[tuple[str, int]]:
         """Every pod that is ready has the table; which they are. Errors: KtError where one does not take it in time."""
@@ -269,21 +285,3 @@ def _why_not(view: View) -> str:
         if state.phase is not Phase.RUNNING:
             return f"pod/{pod['metadata']['name']}: {state.why}"
     return ""
-
-
-def same_mark(kt: Kt, front: Front, row: Row) -> Taken:
-    """The refusal: whose the requests are already."""
-    holder = undo.holder_named(kt.cluster, SessionId(row.owner))
-    if not row.conditions:
-        return Taken(
-            f"{front.ref} is held by {holder}.",
-            [
-                f"ktpy mesh {front.name}      only marked requests, beside it",
-                f"ask {holder.owner} to stop it",
-                f"ktpy recover {front.name} --force      ends it against the owner's will",
-            ],
-        )
-    return Taken(
-        f"Requests to {front.ref} with mark '{row.mark}' go to {holder} already.",
-        [f"ktpy mesh {front.name} --version-mark ANOTHER", f"ask {holder.owner} to stop it"],
-    )

@@ -131,18 +131,23 @@ def take_away(cluster: Cluster, service: Object, session: SessionId) -> bool:
 
 
 def services_of(cluster: Cluster, session: SessionId, lease: Object | None) -> Sequence[Object]:
-    """The Services that SESSION holds, and the one it was made for (whose switch may still be on its way).
+    """The Services that SESSION holds, the one it was made for (whose switch may still be on its way), and its link.
 
     A copy of one, label and note and all, is its owner's alone.
     """
     labelled = cluster.find("Service", labels={names.SESSION: session})
-    found = {s["metadata"]["name"]: s for s in labelled if marked_by(s) == session}
+    found = {s["metadata"]["name"]: s for s in labelled if marked_by(s) == session or is_link_of(s, session)}
     name = target_of(lease)
     if name and name not in found:
         service = cluster.get(cluster.ref("Service", name))
         if service:
             found[name] = service
     return list(found.values())
+
+
+def is_link_of(service: Object, session: SessionId) -> bool:
+    """Whether SERVICE is SESSION's share link, and no copy of it."""
+    return labels_of(service).get(names.ROLE) == names.ROLE_LINK and was_born_ours(service, session)
 
 
 def scaled_by(cluster: Cluster, session: SessionId, lease: Object | None) -> Sequence[Object]:
@@ -197,6 +202,8 @@ def give_back(
         )
 
     def give(service: Object) -> bool:
+        if is_link_of(service, session):
+            return cluster.delete(ref_of(service), uid=uid_of(service))
         return restore.give(cluster, service, session, ref_of(service), late_writes=late_writes)
 
     deeds.do("looked for what it holds", look)
@@ -233,6 +240,7 @@ def sessions(cluster: Cluster) -> list[Holder]:
     found = {holder.session: holder for holder in holders}
     services = cluster.find("Service", labels={names.SESSION: None})
     left = {marked_by(thing) for thing in [*services, *workloads(cluster)]}
+    left |= {session for s in services if is_link_of(s, session := SessionId(labels_of(s)[names.SESSION]))}
     left |= {preview.publisher(s) for s in services if not s["metadata"].get("deletionTimestamp")}
     for pod in cluster.find("Pod", labels={names.ROLE: names.ROLE_SHADOW, names.SESSION: None}):
         session = SessionId(labels_of(pod)[names.SESSION])

@@ -34,16 +34,18 @@ MAY: dict[str, set[str]] = {
     "telling": BASE | {"model", "cluster", "kt", "session"},
     "opening": BASE | {"model", "kt", "routing", "closing", "undo", "session"},
     "keeping": BASE | {"model", "routing", "watching", "router"},
+    "conflicts": BASE | {"model", "kt", "undo"},
     "hearing": BASE | {"model", "routing", "router"},
     "router": BASE
-    | {"model", "kt", "routing", "closing", "undo", "session", "watching", "opening", "keeping", "hearing"},
+    | {"model", "kt", "routing", "closing", "undo", "session", "watching", "opening", "keeping", "hearing"}
+    | {"conflicts"},
     "rehearsal": BASE | {"model", "kt", "session"},
     "upkeep": BASE
     | {"model", "telling", "cluster", "kt", "undo", "session", "restore", "routing", "closing"}
     | {"rehearsal", "permission"},
     "modes": BASE
     | {"model", "kt", "undo", "session", "watching", "net"}
-    | {"restore", "routing", "closing", "opening", "router", "telling", "rehearsal", "permission"},
+    | {"restore", "routing", "closing", "opening", "router", "telling", "rehearsal", "permission", "conflicts"},
     "cli": BASE | {"model", "kt", "undo", "session", "watching", "upkeep", "modes"} | WORLDS,
     "__main__": {"cli"},
 }

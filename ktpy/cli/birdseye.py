@@ -123,6 +123,7 @@ def _match(share: Share, status: str) -> str:
     if not share.route:
         return "nothing yet" if share.state == "alive" else "nothing"
     said = share.match or "all requests"
+    said = f"{said}; all of {share.link}" if share.link else said
     return f"copies of {said}" if share.mirror else said
 
 

@@ -129,6 +129,7 @@ class Say:
             f"  affects   {event.affected}",
             f"  here      {here}",
             f"  try       {event.try_}",
+            *([f"  link      {event.link}"] if event.link else []),
             f"  stop      {event.stop}",
         ]
         return "\n".join(lines)

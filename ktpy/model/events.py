@@ -28,7 +28,7 @@ class Waiting:
 class Ready:
     """The mode is in force. The same four facts for every mode: what is taken, who is affected, try, stop.
 
-    WHAT is answered by this laptop; the target where it is all of it.
+    WHAT is answered by this laptop; the target where it is all of it. LINK: how others get there without a mark.
     """
 
     mode: str
@@ -42,6 +42,7 @@ class Ready:
     others: tuple[str, ...] = ()
     seconds: float = 0.0
     what: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ktpy.errors import Usage
 from ktpy_router.match import Condition, compiled
+from ktpy_router.table import may_be_added
 
 KEY = "version"
 MOST = 1024  # characters of one value
@@ -111,6 +112,24 @@ def match(version_mark: str | None, flags: Sequence[tuple[str, str]], default: C
         found.insert(0, mark(version_mark or "", default))
     name = found[0].value if len(found) == 1 and found[0].way == "exact" else " and ".join(map(words, found))
     return Match(name[:MOST], tuple(dict.fromkeys(found)))
+
+
+def added(match: Match) -> tuple[tuple[str, str], ...]:
+    """The headers that make a request one of MATCH's, for its parts that a header can make true: headers, baggage."""
+    exact = [one for one in match.conditions if one.way == "exact" and one.place in ("header", "baggage")]
+    headers = {one.name: one.value for one in exact if one.place == "header" and may_be_added(one.name)}
+    baggage = ",".join(f"{one.name}={one.value}" for one in exact if one.place == "baggage")
+    return (*headers.items(), *((("baggage", baggage),) if baggage else ()))
+
+
+def cannot_be_added(match: Match) -> tuple[Condition, ...]:
+    """The parts of MATCH that `added` leaves out."""
+    names = {name for name, _ in added(match)}
+    return tuple(
+        one
+        for one in match.conditions
+        if not (one.way == "exact" and (one.place == "baggage" or (one.place == "header" and one.name in names)))
+    )
 
 
 def curl(match: Match, address: str) -> str:

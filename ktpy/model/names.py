@@ -32,6 +32,7 @@ ROLE_ROUTER = "router"
 ROLE_STUNTMAN = "stuntman"
 ROLE_TABLE = "table"
 ROLE_PREVIEW = "preview"  # also the mode's name
+ROLE_LINK = "link"
 MODE_SCALE = "scale"
 MODE_MANUAL = "mesh-manual"  # the mode of a session whose shadow is one more pod of the Service
 
@@ -91,6 +92,11 @@ def stuntman_name(service: str, router: str) -> str:
     """The Service that has SERVICE's own selector while that leads to ROUTER; it outlives it until all is drained."""
     tail = stuntman_tail(router)
     return fitted(service, LABEL_LIMIT - len(tail)) + tail
+
+
+def link_name(service: str, mark: str) -> str:
+    """The Service whose requests need no MARK: the same each time, so that it may be handed round."""
+    return fitted(f"{service}-link-{mark}")
 
 
 def stuntman_tail(router: str) -> str:

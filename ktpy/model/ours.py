@@ -23,6 +23,11 @@ def is_preview(service: Object) -> bool:
     return labels_of(service).get(names.ROLE) == names.ROLE_PREVIEW and _is_a_sessions(service)
 
 
+def is_link(service: Object) -> bool:
+    """Whether a session made SERVICE for those who are to need no mark."""
+    return labels_of(service).get(names.ROLE) == names.ROLE_LINK and _is_a_sessions(service)
+
+
 def is_router_pod(pod: Object) -> bool:
     """Whether POD is one of a router's: kept by a ReplicaSet of the Deployment that bears a router's name."""
     labels = labels_of(pod)

@@ -9,7 +9,7 @@ from ktpy.model import names
 from ktpy.model.liveness import Holder, Life, lost_holder
 from ktpy.model.marks import EVERYTHING, Match
 from ktpy.model.names import SessionId
-from ktpy.model.routes import Routes
+from ktpy.model.routes import Routes, is_links
 from ktpy.model.traffic import Carried, Traffic
 from ktpy_router.table import Row
 
@@ -33,6 +33,7 @@ class Share:
     MARK and MATCH say which requests. ROUTE is what of it is in force: `row` (a router's), `direct` (all to its
     shadow), `pod` (one more pod of the Service), or nothing: it is starting or ending, or died then. HEALTH: up, or
     down where a router worker takes the laptop for down; empty where no router tells. STRICT: nobody answers then.
+    LINK: the Service whose requests need no mark.
     """
 
     session: str
@@ -49,6 +50,7 @@ class Share:
     ports: tuple[int, ...] = ()
     strict: bool = False
     mirror: bool = False
+    link: str = ""
     health: str = ""
     traffic: Traffic | None = None
 
@@ -106,16 +108,30 @@ def share_of_row(row: Row, holder: Holder, now: float, carried: Carried | None) 
     )  # fmt: skip
 
 
+def _linked(share: Share, link: Row | None, target: str, carried: Carried | None) -> Share:
+    """SHARE with what came by its share LINK."""
+    if link is None:
+        return share
+    more = carried.rows.get(link.id, Traffic()) if carried else Traffic()
+    name = names.link_name(target.partition("/")[2], share.mark)
+    return replace(share, link=name, traffic=None if share.traffic is None else share.traffic + more)
+
+
 def routed(
     target: str, found: Routes, holders: Mapping[SessionId, Holder], now: float, *, router: RouterSeen,
     carried: Carried | None,
 ) -> Line:  # fmt: skip
     """A Service behind a router."""
+    links = {row.owner: row for row in found.table.rows if is_links(row)}
+    rows = sorted((row for row in found.table.rows if not is_links(row)), key=lambda row: row.since)
     shares = [
-        share_of_row(row, holders.get(SessionId(row.owner)) or lost_holder(SessionId(row.owner)), now, carried)
-        for row in sorted(found.table.rows, key=lambda row: row.since)
-    ]
-    catches_all = any(not row.conditions and not row.mirror for row in found.table.rows)
+        _linked(
+            share_of_row(row, holders.get(SessionId(row.owner)) or lost_holder(SessionId(row.owner)), now, carried),
+            links.get(row.owner), target, carried,
+        )
+        for row in rows
+    ]  # fmt: skip
+    catches_all = any(not row.conditions and not row.mirror for row in rows)
     status = EXCHANGED if catches_all else MESHED
     return Line(target, status, tuple(shares), router, carried.rest if carried else None)
 

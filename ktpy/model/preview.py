@@ -142,14 +142,20 @@ def service(wanted: Wanted, session: SessionId, owner: Object) -> Object:
 
 def ingress(wanted: Wanted, session: SessionId, owner: Object) -> Object:
     """The Ingress that leads HOST to the Service's first port."""
-    to = {"service": {"name": wanted.name, "port": {"number": wanted.routes[0].service.port}}}
+    meta, port = _meta(wanted.name, session, owner), wanted.routes[0].service.port
+    return ingress_to(meta, port, host=wanted.host, ingress_class=wanted.ingress_class)
+
+
+def ingress_to(meta: Object, port: int, *, host: str, ingress_class: str) -> Object:
+    """An Ingress that leads HOST to PORT of the Service of its own name, which META has."""
+    to = {"service": {"name": meta["name"], "port": {"number": port}}}
     paths = [{"path": "/", "pathType": "Prefix", "backend": to}]
-    chosen = {"ingressClassName": wanted.ingress_class} if wanted.ingress_class else {}
+    chosen = {"ingressClassName": ingress_class} if ingress_class else {}
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
-        "metadata": _meta(wanted.name, session, owner),
-        "spec": {**chosen, "rules": [{"host": wanted.host, "http": {"paths": paths}}]},
+        "metadata": meta,
+        "spec": {**chosen, "rules": [{"host": host, "http": {"paths": paths}}]},
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ktpy import __version__
@@ -18,23 +18,29 @@ from ktpy_router.table import BadTable, Port, Row, Table
 FORMAT = 1
 TABLE_KEY, STATE_KEY = "routes.json", "router.json"
 CONTROL_PORT = 9901
+LINK_PORTS = 8  # that a router binds at its start, and share links claim
+LINK_TAIL = "-link"  # of the id of a link's row; a session's ends with hex digits
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where a router listens besides the Service's own ports: control on loopback, health for the kubelet."""
+    """Where a router listens besides the Service's own ports: control on loopback, health for the kubelet.
+
+    LINKS are for share links, each of which has some for itself: the port is what tells its requests from others.
+    """
 
     control: int
     health: int
     inspect: int
     web: int
+    links: tuple[int, ...] = ()
 
 
 def spare_ports(taken: Sequence[int]) -> Ports:
-    """Four that the Service's pods do not have; from 9901 on, or what is next."""
-    free = [port for port in range(CONTROL_PORT, CONTROL_PORT + 4 + len(taken)) if port not in taken]
-    control, inspect, web, health = free[:4]
-    return Ports(control, health, inspect, web)
+    """Some that the Service's pods do not have; from 9901 on, or what is next."""
+    most = CONTROL_PORT + 4 + LINK_PORTS + len(taken)
+    control, inspect, web, health, *links = [port for port in range(CONTROL_PORT, most) if port not in taken]
+    return Ports(control, health, inspect, web, tuple(links[:LINK_PORTS]))
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,11 @@ class Routes:
         return tuple(dict.fromkeys(SessionId(row.owner) for row in self.table.rows))
 
 
-def first_table(defaults: Mapping[int, str]) -> Table:
-    """Everything to the originals: listening port → stuntman's address."""
-    return Table(1, tuple(Port(listen, default, raw=True) for listen, default in sorted(defaults.items())))
+def first_table(defaults: Mapping[int, str], links: Sequence[int] = ()) -> Table:
+    """Everything to the originals: listening port → stuntman's address. LINKS lead somewhere until they are claimed."""
+    somewhere = dict.fromkeys(links, defaults[min(defaults)]) if links else {}
+    to = sorted({**somewhere, **defaults}.items())
+    return Table(1, tuple(Port(listen, default, raw=True) for listen, default in to))
 
 
 def _with_rows(routes: Routes, rows: Sequence[Row]) -> Routes:
@@ -83,6 +91,36 @@ def with_row(routes: Routes, row: Row) -> Routes:
         rows[at] = replace(row, since=rows[at].since)
     opening = "" if routes.opening == row.owner else routes.opening
     return replace(_with_rows(routes, rows), opening=opening)
+
+
+def is_links(row: Row) -> bool:
+    """Whether ROW is a share link's, beside the row that has the mark."""
+    return row.id.endswith(LINK_TAIL)
+
+
+def with_link(routes: Routes, row: Row, add: Sequence[tuple[bytes, bytes]]) -> Routes | None:
+    """ROUTES with the share link of ROW: all requests of link ports of its own go where ROW's do, with the headers ADD.
+
+    What the laptop does not answer goes where ROW's would. None where too few ports are left.
+    """
+    table = routes.table
+    claimed = claims(routes, row)
+    if claimed is None:
+        return None
+    default = {port.listen: port.default for port in table.ports}
+    moved = {link: default[listen] for listen, link in claimed.items()}
+    ports = tuple(replace(port, default=moved.get(port.listen, port.default)) for port in table.ports)
+    to = {claimed[listen]: address for listen, address in row.to.items()}
+    link = replace(row, id=f"{row.id}{LINK_TAIL}", conditions=(), to=to, add=tuple(add))
+    return with_row(replace(routes, table=Table(table.version, ports, table.rows)), link)
+
+
+def claims(routes: Routes, row: Row) -> Mapping[int, int] | None:
+    """The link port for each listening port of ROW: those that its link has, else free ones; None: too few are left."""
+    has = {port: other.id for other in routes.table.rows for port in other.to}
+    mine = sorted(port for port, owner in has.items() if owner == f"{row.id}{LINK_TAIL}")
+    free = mine or [port for port in routes.ports.links if port not in has]
+    return dict(zip(sorted(row.to), free, strict=False)) if len(free) >= len(row.to) else None
 
 
 def without(routes: Routes, *sessions: str) -> Routes:
@@ -119,7 +157,7 @@ def written(routes: Routes, thing: Object) -> Object:
         "v": FORMAT,
         "ktpy": routes.ktpy,
         "router": routes.router,
-        "ports": {"control": ports.control, "health": ports.health, "inspect": ports.inspect, "web": ports.web},
+        "ports": asdict(ports),
         "closing": routes.closing,
         "opening": routes.opening,
     }
@@ -137,10 +175,8 @@ def read(thing: Object) -> Routes:
         state = json.loads(data[STATE_KEY])
         if state["v"] > FORMAT:
             raise _newer(name, str(state["ktpy"]))
-        ports = state["ports"]
         return Routes(
-            SessionId(_text(state["router"])), _text(state["ktpy"]),
-            Ports(*(_port(ports[key]) for key in ("control", "health", "inspect", "web"))),
+            SessionId(_text(state["router"])), _text(state["ktpy"]), _ports(state["ports"]),
             Table.from_json(data[TABLE_KEY]), _text(state.get("closing", "")),
             _text(state.get("opening", "")),
         )  # fmt: skip
@@ -149,6 +185,12 @@ def read(thing: Object) -> Routes:
             f"{name} holds no route table that this ktpy can read: {error}.",
             f"kubectl get {name} -o yaml      and, if it is nobody's any more, ktpy recover",
         ) from error
+
+
+def _ports(raw: Any) -> Ports:
+    """A router that an older ktpy set up has none for links."""
+    control, health, inspect, web = (_port(raw[key]) for key in ("control", "health", "inspect", "web"))
+    return Ports(control, health, inspect, web, tuple(map(_port, raw.get("links", ()))))
 
 
 def _newer(name: str, theirs: str) -> KtError:

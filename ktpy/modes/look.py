@@ -16,7 +16,7 @@ from ktpy.model.front import wears as front_labels
 from ktpy.model.liveness import Holder, Life, holder_from
 from ktpy.model.ports import Route, ServicePort
 from ktpy.model.ref import Object, annotations_of, labels_of, ref_of
-from ktpy.model.rights import Right
+from ktpy.model.rights import INGRESS, Right
 from ktpy.model.target import Target, original_selector
 from ktpy.model.traits import Around, local_policies, nodes_of, traits
 from ktpy.net.probe import listens
@@ -72,6 +72,21 @@ def must_have_rights(kt: Kt, rights: Sequence[Right]) -> None:
         raise Forbidden(
             f"{kt.user.name} may not, in namespace {kt.cluster.namespace}: {said}. Nothing was created.",
             "ktpy doctor --print-role | kubectl apply -f -      by somebody who may",
+        )
+
+
+def must_have_ingress_rights(kt: Kt) -> None:
+    """Raises Forbidden where --host asks for more than the published Role has."""
+    if missing := lacking(kt.cluster, INGRESS):
+        said = ", ".join(map(str, missing))
+        where = f"-n {kt.cluster.namespace}"
+        raise Forbidden(
+            f"{kt.user.name} may not, in namespace {kt.cluster.namespace}: {said}, which --host needs. Nothing was created.",
+            [
+                f"kubectl create role ktpy-ingress {where} --verb=create,delete --resource=ingresses.networking.k8s.io",
+                f"kubectl create rolebinding ktpy-ingress {where} --role=ktpy-ingress --user={kt.user.name}",
+                "both by somebody who may; or without --host, for which the published Role is enough",
+            ],
         )
 
 

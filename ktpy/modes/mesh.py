@@ -6,9 +6,10 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ktpy import closing, opening, routing, telling, undo
+from ktpy.conflicts import same_mark
 from ktpy.errors import Forbidden, KtError, NotFound, Taken
 from ktpy.kt import Kt
 from ktpy.model import diversion, happened, names, ports, routes
@@ -21,13 +22,14 @@ from ktpy.model.ports import Expose, Route
 from ktpy.model.ref import Object, Ref, labels_of
 from ktpy.model.rights import needed
 from ktpy.model.routes import Routes
+from ktpy.model.sharelink import Link as ShareLink
 from ktpy.model.target import Target
 from ktpy.model.traits import local_policies, nodes_of
-from ktpy.modes import look
+from ktpy.modes import look, sharelink
 from ktpy.modes.exchange import last_writer
 from ktpy.modes.link import Link, linked
 from ktpy.rehearsal import Deed, Rehearsal, creations, patching, rehearsed
-from ktpy.router import Router, same_mark
+from ktpy.router import Router
 from ktpy.session import Session
 from ktpy.telling import told
 from ktpy_router.table import Port, Row, Table
@@ -52,7 +54,8 @@ class Manners:
 class Plan:
     """What was seen before anything is changed.
 
-    FOUND: the routes of others, None where there is no router yet. OTHERS: the living sessions in the namespace.
+    FOUND: the routes of others, None where there is no router yet. OTHERS: the living sessions in the namespace. LINK:
+    the share link that is wanted.
     """
 
     front: Front
@@ -62,6 +65,7 @@ class Plan:
     manners: Manners = Manners()
     found: Routes | None = None
     others: Sequence[Holder] = field(default=())
+    link: ShareLink | None = None
 
     @property
     def ref(self) -> Ref:
@@ -71,16 +75,18 @@ class Plan:
     def here(self) -> tuple[tuple[Row, Holder], ...]:
         """Who else has a row on this Service."""
         holders = {holder.session: holder for holder in self.others}
-        rows = self.found.table.rows if self.found else ()
+        rows = [row for row in self.found.table.rows if not routes.is_links(row)] if self.found else []
         return tuple((row, holders[SessionId(row.owner)]) for row in rows if SessionId(row.owner) in holders)
 
 
 def looked(
     kt: Kt, wanted: Target, exposed: Sequence[Expose], match: Match, manners: Manners | None = None, *,
-    take_over: bool = False, dry_run: bool = False,
+    link: ShareLink | None = None, take_over: bool = False, dry_run: bool = False,
 ) -> Plan:  # fmt: skip
     """Look at everything that could refuse it. Changes nothing (TAKE_OVER: ends a dead holder's session)."""
     started = time.monotonic()
+    if link and link.host:
+        look.must_have_ingress_rights(kt)
     service = look.permitted_service_for(kt, wanted, needed(*RIGHTS))
     name = service["metadata"]["name"]
     pods = look.pods_behind(kt, service)
@@ -98,7 +104,9 @@ def looked(
         found = _must_be_mine(kt, front, found, match, chosen, dry_run=dry_run)
     if found and not found.closing:
         must_fit(front, found)
-    plan = Plan(front, pods, chosen, match, manners or Manners(), found, look.others_here(kt))
+    link = replace(link, name=names.link_name(name, match.mark)) if link else None
+    plan = Plan(front, pods, chosen, match, manners or Manners(), found, look.others_here(kt), link)
+    sharelink.must_be_new(kt, link)
     look.must_pass_dry_run(kt, objects(kt, plan))
     kt.tell(Step("look", f"{plan.ref} in namespace {kt.cluster.namespace}", time.monotonic() - started))
     return plan
@@ -143,7 +151,17 @@ def must_fit(front: Front, found: Routes) -> None:
 def objects(kt: Kt, plan: Plan) -> tuple[Object, ...]:
     """What would be created, with stand-ins for the session and its keys."""
     made = _rehearsed(kt, plan)
-    return *made.objects, *_router(kt, plan, made)
+    return *made.objects, *_router(kt, plan, made), *_links(kt, plan, made)
+
+
+def _links(kt: Kt, plan: Plan, made: Rehearsal) -> tuple[Object, ...]:
+    """Nothing where no link is wanted."""
+    if plan.link is None:
+        return ()
+    spare = plan.found.ports if plan.found else routes.spare_ports(tuple(plan.front.listens.values()))
+    claimed = dict(zip(sorted({route.pod.number for route in plan.routes}), spare.links, strict=False))
+    router = plan.found.router if plan.found else names.SessionId("router-new")
+    return sharelink.objects(plan.link, plan.front, claimed, made.session, made.owner, router=router)
 
 
 def _rehearsed(kt: Kt, plan: Plan) -> Rehearsal:
@@ -171,7 +189,7 @@ def steps(kt: Kt, plan: Plan) -> list[Deed]:
         generation = SessionId(labels_of(router[-1])[names.SESSION])
         after = diverted(plan.front, plan.front.service, generation)
         found.append(patching(plan.front.service, after, diversion.given_back(after, generation)))
-    return found
+    return [*found, *creations(_links(kt, plan, made))]
 
 
 def _ports(plan: Plan) -> tuple[Port, ...]:
@@ -189,14 +207,17 @@ def mesh(
     An exchange through the router is a mesh that matches everything: MODE is what colleagues read.
     """
     with Session.open(kt, mode, plan.ref) as session, told(session, plan.front.service) as taken:
-        shared = Router(kt, session, plan.front)
+        shared = Router(kt, session, plan.front, link=plan.link.headers if plan.link else None)
         base = names.shadow_name(plan.front.name, mode, session.id)
         with linked(kt, session, plan.routes, base=base, wears={}, is_marked=bool(plan.match.conditions)) as link:
             gate()
             kt.stop.check()
             lost = _Lost(kt, session, plan, shared, again=again)
             knock = _knocking(plan, link)
-            with shared.joined(lambda: row_for(session.id, plan, link.address), knock=knock, on_lost=lost.judge):
+            with (
+                shared.joined(lambda: row_for(session.id, plan, link.address), knock=knock, on_lost=lost.judge),
+                sharelink.offered(kt, session, shared, plan.link, knock=link.knock),
+            ):
                 taken(lambda who: happened.taken(who, plan.match, mirror=plan.manners.mirror))
                 yield link
 

@@ -19,11 +19,10 @@ from ktpy.model.names import SessionId
 from ktpy.model.ports import Route
 from ktpy.model.preview import Wanted
 from ktpy.model.ref import Object, Ref, ref_of, uid_of
-from ktpy.model.rights import INGRESS, needed
+from ktpy.model.rights import needed
 from ktpy.modes import look
 from ktpy.modes.exchange import last_writer
 from ktpy.modes.link import Link, linked
-from ktpy.permission import lacking
 from ktpy.rehearsal import Deed, creations, rehearsed
 from ktpy.session import Session, persist
 from ktpy.stop import Stop
@@ -67,17 +66,8 @@ def looked(kt: Kt, wanted: Wanted, *, take_over: bool = False, dry_run: bool = F
 
 def _must_have_rights(kt: Kt, wanted: Wanted) -> None:
     look.must_have_rights(kt, needed(*RIGHTS))
-    if wanted.host and (missing := lacking(kt.cluster, INGRESS)):
-        where = f"-n {kt.cluster.namespace}"
-        raise Forbidden(
-            f"{kt.user.name} may not, in namespace {kt.cluster.namespace}: {', '.join(map(str, missing))}, "
-            "which --host needs. Nothing was created.",
-            [
-                f"kubectl create role ktpy-ingress {where} --verb=create,delete --resource=ingresses.networking.k8s.io",
-                f"kubectl create rolebinding ktpy-ingress {where} --role=ktpy-ingress --user={kt.user.name}",
-                "both by somebody who may; or without --host, for which the published Role is enough",
-            ],
-        )
+    if wanted.host:
+        look.must_have_ingress_rights(kt)
 
 
 def _must_go(kt: Kt, found: Object, *, take_over: bool) -> None:

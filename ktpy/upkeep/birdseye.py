@@ -39,7 +39,11 @@ def birdseye(kt: Kt) -> list[Line]:
     holders = {holder.session: holder for holder in undo.sessions(kt.cluster)}
     routers = _routers(kt)
     carried = _carried(kt, routers)
-    lines = [_line(kt, service, holders, routers, carried) for service in services if not ours.is_stuntman(service)]
+
+    def is_helper(service: Object) -> bool:
+        return ours.is_stuntman(service) or ours.is_link(service)
+
+    lines = [_line(kt, service, holders, routers, carried) for service in services if not is_helper(service)]
     return _with_the_others(lines, holders, kt.cluster.now())
 
 

@@ -199,9 +199,14 @@ def _condition(raw: Any, where: str) -> Condition:
     return Condition(place, name, ways[0], value)
 
 
+def may_be_added(name: str) -> bool:
+    """Whether a row may give requests a header of that name: one that frames a message is not its affair."""
+    return _TOKEN.fullmatch(name) is not None and name.lower() not in _FRAMING
+
+
 def _header(name: str, value: Any, where: str) -> tuple[bytes, bytes]:
     text = _text(value, f"{where}.{name}")
-    if not _TOKEN.fullmatch(name) or name.lower() in _FRAMING or not _VALUE.fullmatch(text):
+    if not may_be_added(name) or not _VALUE.fullmatch(text):
         raise BadTable(f"{where}: {_shown(name)} with {_shown(text)} is no header that may be added.")
     return name.lower().encode(), text.strip().encode()
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from ktpy import router
 from ktpy.errors import Interrupted, KtError, NotFound, Unreachable
 from ktpy.model import ports
 from ktpy.model.diversion import holder_of
@@ -64,15 +63,6 @@ def joined(user: Person, mark: str = "blue") -> Iterator[tuple[Session, Router]]
         shared.joined(lambda: row(session, mark), knock=lambda: None, on_lost=lambda service: None),
     ):
         yield session, shared
-
-
-def test_the_same_mark_is_refused_with_whose_it_is(api: FakeApi, ana: Person) -> None:
-    with Session.open(ana.kt, "mesh", SHOP) as session:
-        told = router.same_mark(ana.kt, front(api), row(session))
-
-    assert "mark 'blue' go to session" in told.what
-    assert "ana on ana-laptop" in told.what
-    assert any("ask ana" in words for words in told.try_)
 
 
 # joined

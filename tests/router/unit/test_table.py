@@ -45,6 +45,15 @@ def test_a_port_sees_only_the_rows_that_have_an_upstream_for_it() -> None:
     assert table.chooser(8080) is table.chooser(8080)
 
 
+def test_without_some_of_its_rows_it_is_the_same_version_of_another_choice() -> None:
+    table = read(raw(rows=[row(), row(id="s2")]))
+    assert [one.id for one in table.chooser(8080).rows] == ["s1", "s2"]
+
+    other = table.without({"s1", "gone"})
+    assert (other.version, other.ports, [one.id for one in other.chooser(8080).rows]) == (7, table.ports, ["s2"])
+    assert table.without({"gone"}) is table
+
+
 BAD: list[tuple[Any, str]] = [
     ([], "The table: an object is needed"),
     ({"format": 1}, "ports, version is missing"),

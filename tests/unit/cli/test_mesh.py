@@ -90,6 +90,36 @@ def test_the_manners_of_a_row(ktpy, api: FakeApi) -> None:
     assert (row.strict, row.hold, row.mirror, row.inspect) == (True, 3.0, True, True)
 
 
+def test_a_share_link_is_said_with_the_line_that_a_colleague_types(ktpy, api: FakeApi) -> None:
+    before, app = essence(api), EndsAtReady()
+
+    said = ktpy("mesh", "shop", "-p", "5000", "--link", user=api, app=app)
+
+    assert said.code == 0, said.err
+    assert [row.add for row in app.rows] == [(), ((b"version", b"ana"),)]
+    assert "kubectl -n team port-forward service/shop-link-ana 8000:80, then http://127.0.0.1:8000/" in said.err
+    assert essence(api) == before
+
+
+def test_with_a_link_the_host_is_an_ingress_and_no_condition(ktpy, api: FakeApi) -> None:
+    before = essence(api)
+
+    said = ktpy("mesh", "shop", "-p", "5000", "--link", "--host", "web.example.com", user=api)
+    dry = ktpy("mesh", "shop", "-p", "5000", "--link", "--dry-run", user=api)
+
+    assert (said.code, "which --host needs" in said.err) == (5, True), said.err
+    assert "# create service/shop-link-ana" in dry.out
+    assert essence(api) == before
+
+
+@pytest.mark.parametrize("words", [
+    ["--ingress-class", "some"], ["--link", "--ingress-class", "some"], ["--link", "--host", "Not A Host"],
+    ["--link", "--host", "a.example.com", "--host", "b.example.com"], ["--mode", "manual", "--link"],
+])  # fmt: skip
+def test_what_makes_no_share_link_is_usage(ktpy, api: FakeApi, words: list[str]) -> None:
+    assert ktpy("mesh", "shop", "-p", "5000", *words, user=api).code == 2
+
+
 @pytest.mark.parametrize("words", [
     ["-m", "a b:c"], ["--header", "x"], ["--path-regex", "("], ["--hold", "soon"], ["-p", "nonsense:x:y:z:q"],
 ])  # fmt: skip

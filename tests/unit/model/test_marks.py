@@ -123,3 +123,19 @@ def test_a_line_of_curl_sends_such_a_request() -> None:
 @pytest.mark.parametrize(("text", "word"), [("a", "a"), ("a b", "'a b'"), ("", "''"), ("$x", "'$x'"), ("ü", "'ü'")])
 def test_a_word_of_a_shell(text: str, word: str) -> None:
     assert marks.quoted(text) == word
+
+
+@pytest.mark.parametrize(
+    ("flags", "added", "left"),
+    [
+        ([("header", "X-Dev=ana")], (("x-dev", "ana"),), 0),
+        ([("header", "a=1"), ("baggage", "u=ana"), ("baggage", "v=2")], (("a", "1"), ("baggage", "u=ana,v=2")), 0),
+        ([("header", "a=1"), ("path", "/api"), ("cookie", "c=d"), ("header_regex", "b=.*")], (("a", "1"),), 3),
+        ([("header", "host=shop"), ("query", "q=1"), ("host", "shop")], (), 3),
+    ],
+)
+def test_what_a_share_link_can_add(flags: list[tuple[str, str]], added: tuple[tuple[str, str], ...], left: int) -> None:
+    match = marks.match(None, flags, str)
+
+    assert marks.added(match) == added
+    assert len(marks.cannot_be_added(match)) == left

@@ -44,6 +44,17 @@ def test_a_share_names_its_owner_his_mark_in_words_and_his_age() -> None:
     assert (share.health, share.traffic) == ("", None)
 
 
+def test_a_share_link_is_no_share_of_its_own_and_no_exchange_and_its_traffic_is_its_owners() -> None:
+    link = dataclasses.replace(MARKED, id="ana-1-link", conditions=(), to={9905: "10.0.0.1:8080"})
+    line = view(MARKED, link, carried=Carried({"ana-1": Traffic(7), "ana-1-link": Traffic(2, 1)}, Traffic()))
+
+    assert line.status == overview.MESHED
+    assert [(share.link, share.ports, share.traffic) for share in line.shares] == [
+        ("shop-link-ana", (8080,), Traffic(9, 1))
+    ]
+    assert view(MARKED, link).shares[0].traffic is None
+
+
 def test_older_rows_come_first() -> None:
     assert [share.owner for share in view(MARKED, ALL).shares] == ["bob", "ana"]
 

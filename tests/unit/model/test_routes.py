@@ -36,11 +36,11 @@ def with_state(**changes: object) -> Object:
     return made
 
 
-def test_spare_ports_are_four_that_the_pods_do_not_have() -> None:
-    assert routes.spare_ports(()) == Ports(9901, 9904, 9902, 9903)
-    taken = (9901, 9903, 80)
+def test_spare_ports_are_some_that_the_pods_do_not_have() -> None:
+    assert routes.spare_ports(()) == Ports(9901, 9904, 9902, 9903, tuple(range(9905, 9913)))
+    taken = (9901, 9903, 80, 9907)
     ports = routes.spare_ports(taken)
-    assert len({ports.control, ports.health, ports.inspect, ports.web} - set(taken)) == 4
+    assert len({ports.control, ports.health, ports.inspect, ports.web, *ports.links} - set(taken)) == 12
 
 
 def test_the_first_table_sends_everything_to_the_originals_unlooked() -> None:
@@ -144,6 +144,78 @@ def test_a_table_without_an_opener_is_read() -> None:
     assert routes.read(with_state(opening=None, closing=None)) == EMPTY
 
 
+def test_a_table_of_a_router_without_link_ports_is_read() -> None:
+    ports = {"control": 9901, "health": 9904, "inspect": 9902, "web": 9903}
+    assert routes.read(with_state(ports=ports)) == EMPTY
+
+
+# share links
+
+LINKED = replace(
+    EMPTY,
+    ports=Ports(9901, 9904, 9902, 9903, (9905, 9906, 9907)),
+    table=routes.first_table({8080: "10.0.0.9:80", 9090: "10.0.0.9:90"}, (9905, 9906, 9907)),
+)
+MARK = ((b"version", b"blue"),)
+BOTH = {8080: "10.1.0.1:8080", 9090: "10.1.0.1:9090"}
+
+
+def linked(now: Routes, one: Row) -> Routes:
+    found = routes.with_link(routes.with_row(now, one), one, MARK)
+    assert found is not None
+    return found
+
+
+def test_link_ports_are_bound_from_the_start_and_nothing_is_looked_into_there() -> None:
+    assert [(port.listen, port.default, port.raw) for port in LINKED.table.ports[2:]] == [
+        (9905, "10.0.0.9:80", True), (9906, "10.0.0.9:80", True), (9907, "10.0.0.9:80", True),
+    ]  # fmt: skip
+
+
+def test_a_link_sends_all_of_its_own_ports_where_its_row_does_with_the_mark_added() -> None:
+    ana = replace(row("ana", *BLUE, to=BOTH), strict=True)
+    table = linked(LINKED, ana).table
+
+    mine, link = table.rows
+    assert (mine.conditions, mine.add) == (BLUE, ())
+    assert (link.id, link.owner, link.conditions, link.add, link.strict) == ("ana-link", "ana", (), MARK, True)
+    assert link.to == {9905: "10.1.0.1:8080", 9906: "10.1.0.1:9090"}
+    ports = {port.listen: (port.default, port.raw) for port in table.ports}
+    assert (ports[9905], ports[9906]) == (("10.0.0.9:80", False), ("10.0.0.9:90", False))
+    assert [routes.is_links(one) for one in table.rows] == [False, True]
+
+
+def test_a_link_put_again_keeps_its_ports_and_one_of_another_has_others() -> None:
+    ana, bob = row("ana", to=BOTH), row("bob", to={8080: "10.1.0.2:8080"})
+    two = linked(linked(LINKED, ana), bob)
+    moved = linked(two, replace(ana, to={8080: "10.1.0.3:8080", 9090: "10.1.0.3:9090"}))
+
+    assert linked(two, ana) == two
+    links = {one.owner: one.to for one in moved.table.rows if routes.is_links(one)}
+    assert links == {"ana": {9905: "10.1.0.3:8080", 9906: "10.1.0.3:9090"}, "bob": {9907: "10.1.0.2:8080"}}
+    assert routes.claims(moved, ana) == {8080: 9905, 9090: 9906}
+
+
+def test_too_few_link_ports_are_none() -> None:
+    two = routes.with_row(linked(LINKED, row("ana", to=BOTH)), row("bob", to=BOTH))
+
+    assert routes.with_link(two, row("bob", to=BOTH), MARK) is None
+    assert routes.with_link(EMPTY, row("ana"), MARK) is None
+
+
+def test_a_links_row_is_struck_with_its_owners_and_its_port_is_free_again() -> None:
+    ana, bob = row("ana", to=BOTH), row("bob", to=BOTH)
+    one = linked(LINKED, ana)
+    assert one.sessions == ("ana",)
+    left = routes.struck(one, "ana")
+    assert (left.table.rows, left.closing) == ((), "ana")
+    assert routes.claims(routes.without(one, "ana"), bob) == {8080: 9905, 9090: 9906}
+
+
+def test_a_link_is_no_exchange_of_the_service() -> None:
+    assert routes.same_requests(linked(LINKED, row("ana", *BLUE, to=BOTH)), (), [8080, 9090]) is None
+
+
 def test_a_newer_table_is_refused_with_both_versions() -> None:
     with pytest.raises(KtError, match=rf"ktpy 9\.1\.0, which is newer than this ktpy {__version__}") as told:
         routes.read(with_state(v=routes.FORMAT + 1, ktpy="9.1.0", router=[]))
@@ -170,6 +242,8 @@ def test_a_newer_table_is_refused_with_both_versions() -> None:
     with_state(ports=None)["data"],
     with_state(ports=[])["data"],
     with_state(ports={"control": "x", "health": 1, "inspect": 2, "web": 3})["data"],
+    with_state(ports={"control": 1, "health": 1, "inspect": 2, "web": 3, "links": 7})["data"],
+    with_state(ports={"control": 1, "health": 1, "inspect": 2, "web": 3, "links": ["x"]})["data"],
     with_state(ports={"control": 65536, "health": 1, "inspect": 2, "web": 3})["data"],
     with_state(ports={"control": True, "health": 1, "inspect": 2, "web": 3})["data"],
 ])  # fmt: skip
