@@ -62,7 +62,7 @@ def looked(
     all_ports = ports.ports_of(service, pods)
     routes = ports.chosen(exposed, name, all_ports, "exchange")
     ports.must_be_complete(routes, name, all_ports)
-    look.must_allow_exchange(kt, service)
+    look.must_allow_exchange(kt, service, exposed)
     look.must_be_free(kt, service, take_over=take_over and not dry_run)
     plan = Plan(service, pods, routes, look.others_here(kt))
     look.must_pass_dry_run(kt, objects(kt, plan))

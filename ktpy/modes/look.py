@@ -14,7 +14,7 @@ from ktpy.model.events import Note
 from ktpy.model.front import Front
 from ktpy.model.front import wears as front_labels
 from ktpy.model.liveness import Holder, Life, holder_from
-from ktpy.model.ports import Route, ServicePort
+from ktpy.model.ports import Expose, Route, ServicePort, paste_line, ports_of
 from ktpy.model.ref import Object, annotations_of, labels_of, ref_of
 from ktpy.model.rights import INGRESS, Right
 from ktpy.model.target import Target, original_selector
@@ -201,13 +201,18 @@ def must_be_shareable(kt: Kt, service: Object, *, take_over: bool) -> None:
         must_be_free(kt, service, take_over=take_over)
 
 
-def must_allow_exchange(kt: Kt, service: Object) -> None:
-    """Raises Forbidden where the Service's or the namespace's owner asks for `mesh` (annotation ktpy.io/allow)."""
+def must_allow_exchange(kt: Kt, service: Object, exposed: Sequence[Expose]) -> None:
+    """Raises Forbidden where the Service's or the namespace's owner asks for `mesh` (annotation ktpy.io/allow).
+
+    Who may not read the Namespace is told of the Service's annotation only.
+    """
     for thing in (service, _namespace(kt)):
-        if thing and annotations_of(thing).get(names.ALLOW) == "mesh":
-            name = service["metadata"]["name"]
+        if thing and annotations_of(thing).get(names.ALLOW, "").strip() == "mesh":
+            name, typed = service["metadata"]["name"], ",".join(map(str, exposed))
+            line = f"ktpy mesh {name} --expose {typed}" if typed else paste_line(name, ports_of(service, ()), "mesh")
             raise Forbidden(
-                f"{ref_of(thing)} asks for mesh instead of exchange ({names.ALLOW}: mesh).", f"ktpy mesh {name}"
+                f"{ref_of(thing)} asks for mesh instead of exchange ({names.ALLOW}: mesh). Nothing was created.",
+                f"{line}      takes your marked requests only",
             )
 
 

@@ -94,10 +94,10 @@ def looked(
     ports.must_agree(pods, all_ports)
     chosen = ports.chosen(exposed, name, all_ports, wanted.command)
     front = Front(service, all_ports, tuple(sorted(nodes_of(pods))) if local_policies(service) else ())
+    if not match.conditions:
+        look.must_allow_exchange(kt, service, exposed)
     look.must_suit(kt, service, pods, [route.service for route in chosen], marked=bool(match.conditions))
     look.must_be_let_through(kt, front, pods, chosen)
-    if not match.conditions:
-        look.must_allow_exchange(kt, service)
     look.must_be_shareable(kt, service, take_over=take_over and not dry_run)
     found = routing.read(kt.cluster, name)
     if found and not found.closing:

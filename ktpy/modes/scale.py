@@ -74,7 +74,7 @@ def looked(
     service = look.permitted_service_for(kt, wanted, needed(*RIGHTS))
     take_over = take_over and not dry_run
     look.must_be_free(kt, service, take_over=take_over)
-    look.must_allow_exchange(kt, service)
+    look.must_allow_exchange(kt, service, exposed)
     scaling.worn(service)
     workload = _workload_behind(kt, service, wanted, take_over=take_over)
     _must_scale_freely(kt, workload)

@@ -170,3 +170,21 @@ def test_a_command_that_does_not_open_its_port_is_125_and_nothing_is_switched(kt
     assert said.code == 125
     assert "does not listen on 127.0.0.1:5001" in said.err
     assert (shop.read("Service", "shop") or {})["metadata"]["resourceVersion"] == version
+
+
+@pytest.mark.parametrize("mode", ["router", "direct", "scale"])
+def test_a_service_for_mesh_only_is_refused_in_every_mode_with_the_mesh_to_type(ktpy, shop: FakeApi, mode: str) -> None:
+    shop.edit("Service", "shop", lambda now: now["metadata"].update(annotations={"ktpy.io/allow": "mesh"}))
+    before = essence(shop)
+
+    said = ktpy("exchange", "shop", "-p", "5000:80", "--mode", mode, user=shop)
+
+    assert (said.code, "ktpy mesh shop --expose 5000:80" in said.err) == (5, True), said.err
+    assert essence(shop) == before
+
+
+def test_who_shares_a_service_reads_how_others_go_on(ktpy, shop: FakeApi) -> None:
+    assert (
+        "Others go on with: ktpy mesh shop --expose"
+        in ktpy("exchange", "shop", "-p", "5000", user=shop, app=EndsAtReady()).err
+    )

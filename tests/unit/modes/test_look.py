@@ -8,8 +8,8 @@ from ktpy.errors import Forbidden, KtError, NotFound, Taken
 from ktpy.model import ktctl
 from ktpy.model.diversion import selector_of
 from ktpy.model.front import Front
-from ktpy.model.names import DEAD_SECONDS
-from ktpy.model.ports import PodPort, Route, ServicePort, ports_of
+from ktpy.model.names import ALLOW, DEAD_SECONDS
+from ktpy.model.ports import Expose, PodPort, Route, ServicePort, ports_of
 from ktpy.model.ref import Object
 from ktpy.model.rights import needed
 from ktpy.model.target import Target
@@ -176,3 +176,37 @@ def test_a_router_of_the_dead_is_ended_by_take_over_only() -> None:
 
     assert selector_of(meshes.service(wreck)) == things.SELECTOR
     assert [name for name in wreck.names("Lease") if "router" in name] == []
+
+
+@pytest.mark.parametrize(
+    ("exposed", "line"),
+    [
+        ([Expose(5000, "80"), Expose(5001, "http", "::1")], "ktpy mesh shop --expose 5000:80,::1:5001:http "),
+        ([], "ktpy mesh shop --expose 8080:80 "),
+    ],
+)
+def test_a_service_that_is_for_mesh_only_is_refused_with_the_line_to_paste(
+    api: FakeApi, ana: Person, exposed: list[Expose], line: str
+) -> None:
+    api.edit("Service", "shop", lambda now: now["metadata"].update(annotations={ALLOW: "mesh"}))
+
+    with pytest.raises(Forbidden, match="service/shop asks for mesh instead of exchange") as refused:
+        look.must_allow_exchange(ana.kt, api.read("Service", "shop") or {}, exposed)
+
+    assert refused.value.try_[0].startswith(line)
+
+
+def test_so_is_every_service_of_a_namespace_that_is_for_mesh_only(ana: Person, monkeypatch) -> None:
+    team = {"kind": "Namespace", "metadata": {"name": "team", "annotations": {ALLOW: "mesh"}}}
+    monkeypatch.setattr(look, "_namespace", lambda kt: team)
+
+    with pytest.raises(Forbidden, match="namespace/team asks for mesh instead of exchange"):
+        look.must_allow_exchange(ana.kt, things.service(), ())
+
+
+@pytest.mark.parametrize("said", ["exchange", "mesh,exchange", ""])
+def test_what_says_something_else_is_for_both(ana: Person, said: str) -> None:
+    service = things.service()
+    service["metadata"]["annotations"] = {ALLOW: said}
+
+    look.must_allow_exchange(ana.kt, service, ())
