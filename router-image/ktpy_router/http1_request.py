@@ -164,8 +164,8 @@ class Asking(Answering):
         return not (self.core.draining or self.core.config.forwarded)
 
     def _dressed_request(self) -> bytes:
-        """As it came, but for what concerns the connection, and what was asked to be added."""
-        row = None if self.fallen else self.row
+        """As it came, but for what concerns the connection, and what its row adds, whoever answers in the end."""
+        row = self.row
         forwarded = self.core.config.forwarded
         if self.keep and not forwarded and not (row and row.add):
             return self.sent

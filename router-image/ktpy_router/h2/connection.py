@@ -161,7 +161,7 @@ class Connection:
             link.last = stream.id
             link.open += 1
             block = stream.block
-            if stream.row is not None and not stream.mark:
+            if stream.row is not None:  # whoever answers in the end
                 block += b"".join(hpack.literal(*field) for field in stream.row.add)
             block += self.forwarded
             if not link.primed:

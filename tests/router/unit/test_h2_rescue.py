@@ -43,13 +43,13 @@ def test_the_mark_is_on_the_answer_and_not_on_what_comes_before_or_after_it() ->
     assert [frame.get("ktpy-fallback") for frame in found] == [None, "%C3%A4 b", None]
 
 
-def test_the_original_does_not_get_what_the_row_adds() -> None:
+def test_the_original_gets_what_the_row_adds_too() -> None:
     bench, default = ready([row(add={"x-ktpy": "1"})])
     bench.open(3, ANA)
     bench.relay.dial_failed(bench.dialled[-1], "refused the connection")
     (head,) = bench.at(default)
 
-    assert bench.peers[default].fields(head) == list(ANA)
+    assert bench.peers[default].fields(head) == [*ANA, ("x-ktpy", "1")]
 
 
 def test_an_open_breaker_is_not_tried() -> None:
