@@ -106,7 +106,9 @@ def looked(
         must_fit(front, found)
     link = replace(link, name=names.link_name(name, match.mark)) if link else None
     plan = Plan(front, pods, chosen, match, manners or Manners(), found, look.others_here(kt), link)
-    sharelink.must_be_new(kt, link)
+    if link:
+        sharelink.must_be_new(kt, link)
+        sharelink.tell_of_policies(kt, front)
     look.must_pass_dry_run(kt, objects(kt, plan))
     kt.tell(Step("look", f"{plan.ref} in namespace {kt.cluster.namespace}", time.monotonic() - started))
     return plan

@@ -7,11 +7,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from ktpy.errors import Conflict, KtError, Taken, Unreachable
+from ktpy.errors import Conflict, Forbidden, KtError, Taken, Unreachable
 from ktpy.kt import Kt
-from ktpy.model import sharelink
+from ktpy.model import names, policies, sharelink
 from ktpy.model.events import Note, Step
-from ktpy.model.front import Front
+from ktpy.model.front import Front, wears
 from ktpy.model.names import SessionId
 from ktpy.model.ref import Object, ref_of, uid_of
 from ktpy.model.sharelink import Link
@@ -33,11 +33,35 @@ def objects(
     return (service, sharelink.ingress(link, first, session, owner)) if link.host else (service,)
 
 
-def must_be_new(kt: Kt, link: Link | None) -> None:
+def must_be_new(kt: Kt, link: Link) -> None:
     """Raises Taken where something has the name of the Service of LINK."""
-    found = kt.cluster.get(kt.cluster.ref("Service", link.name)) if link else None
+    found = kt.cluster.get(kt.cluster.ref("Service", link.name))
     if found is not None:
         raise _taken(found)
+
+
+def tell_of_policies(kt: Kt, front: Front) -> None:
+    """Say where NetworkPolicies may keep other pods from the link's port, which the target's pods do not have.
+
+    Who may not list them is told nothing, as for the router.
+    """
+    try:
+        found = kt.cluster.find("NetworkPolicy")
+    except Forbidden:
+        return
+    worn = {**kt.router.pod.labels, **wears(front, SessionId("any")), names.ROLE: names.ROLE_ROUTER}
+    isolating = [
+        policy["metadata"]["name"]
+        for policy in found
+        if policies.INGRESS in policies.types_of(policy) and policies.selects(policy["spec"].get("podSelector"), worn)
+    ]
+    if isolating:
+        kt.tell(
+            Note(
+                f"networkpolicy/{isolating[0]} is for the router's pods too: other pods may not reach the link, whose "
+                "port is one of its own; kubectl port-forward does."
+            )
+        )
 
 
 def _taken(thing: Object) -> Taken:

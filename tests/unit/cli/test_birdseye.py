@@ -35,6 +35,12 @@ def test_a_shared_service_takes_one_line_and_each_row_one() -> None:
     ]
 
 
+def test_a_share_link_is_told_with_what_its_owner_has() -> None:
+    linked = dataclasses.replace(ANA, link="shop-link-ana")
+
+    assert "version: ana; all of shop-link-ana" in shown(dataclasses.replace(SHARED, shares=(linked,)))[2]
+
+
 def test_a_screen_of_100_columns_shows_it_whatever_people_call_things() -> None:
     long = dataclasses.replace(ANA, owner="ana" * 20, match="x" * 300, health="down", traffic=Traffic(123456, 99, 9, 9))
     lines = shown(dataclasses.replace(SHARED, target="service/" + "s" * 60, shares=(long,)))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ktpy import undo
 from ktpy.errors import Conflict, Forbidden, Taken
 from ktpy.model import marks, names, routes
 from ktpy.model.events import Note, Step
@@ -168,6 +169,34 @@ def test_what_kill_9_leaves_is_swept_by_a_colleagues_clean(api: FakeApi, ana: Pe
     cleaned(wreck)
 
     assert essence(wreck) == before
+
+
+def test_one_whose_lease_went_without_it_is_swept_too(api: FakeApi) -> None:
+    """`kubectl delete lease --cascade=orphan`."""
+    before = essence(api)
+    api.put(shared_as("ana-1"))
+    assert [holder.session for holder in undo.sessions(person(api, "bob").cluster)] == ["ana-1"]
+
+    cleaned(api)
+
+    assert essence(api) == before
+
+
+def shared_as(session: str) -> Object:
+    """A link of SESSION that nobody owns."""
+    made = things.service(NAME)
+    labels = {names.ROLE: names.ROLE_LINK, names.SESSION: session}
+    return {**made, "metadata": {**made["metadata"], "labels": labels, "annotations": {names.SELF: NAME}}}
+
+
+@pytest.mark.parametrize(("selector", "told"), [({}, True), ({"matchLabels": {names.ROLE: "shadow"}}, False)])
+def test_policies_that_are_for_the_router_too_are_told(api: FakeApi, ana: Person, selector: Object, told: bool) -> None:
+    spec = {"podSelector": selector, "policyTypes": ["Ingress"], "ingress": [{}]}
+    api.put({"kind": "NetworkPolicy", "metadata": {"name": "open", "namespace": "team"}, "spec": spec})
+
+    plan_of(ana)
+
+    assert told is any(isinstance(e, Note) and "other pods may not reach the link" in e.text for e in ana.told)
 
 
 def test_a_copy_of_a_link_is_its_owners(api: FakeApi, ana: Person) -> None:
