@@ -115,11 +115,16 @@ def with_link(routes: Routes, row: Row, add: Sequence[tuple[bytes, bytes]]) -> R
     return with_row(replace(routes, table=Table(table.version, ports, table.rows)), link)
 
 
+def free_links(routes: Routes) -> list[int]:
+    """The link ports that nobody has claimed."""
+    taken = {port for row in routes.table.rows for port in row.to}
+    return [port for port in routes.ports.links if port not in taken]
+
+
 def claims(routes: Routes, row: Row) -> Mapping[int, int] | None:
     """The link port for each listening port of ROW: those that its link has, else free ones; None: too few are left."""
-    has = {port: other.id for other in routes.table.rows for port in other.to}
-    mine = sorted(port for port, owner in has.items() if owner == f"{row.id}{LINK_TAIL}")
-    free = mine or [port for port in routes.ports.links if port not in has]
+    mine = sorted(port for other in routes.table.rows if other.id == f"{row.id}{LINK_TAIL}" for port in other.to)
+    free = mine or free_links(routes)
     return dict(zip(sorted(row.to), free, strict=False)) if len(free) >= len(row.to) else None
 
 

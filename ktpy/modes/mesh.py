@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ktpy import closing, opening, routing, telling, undo
-from ktpy.conflicts import same_mark
+from ktpy.conflicts import no_link_port, same_mark
 from ktpy.errors import Forbidden, KtError, NotFound, Taken
 from ktpy.kt import Kt
 from ktpy.model import diversion, happened, names, ports, routes
@@ -109,6 +109,8 @@ def looked(
     if link:
         sharelink.must_be_new(kt, link)
         sharelink.tell_of_policies(kt, front)
+        if found and not found.closing and len(routes.free_links(found)) < len({route.pod.number for route in chosen}):
+            raise no_link_port(front, found)
     look.must_pass_dry_run(kt, objects(kt, plan))
     kt.tell(Step("look", f"{plan.ref} in namespace {kt.cluster.namespace}", time.monotonic() - started))
     return plan
@@ -160,9 +162,10 @@ def _links(kt: Kt, plan: Plan, made: Rehearsal) -> tuple[Object, ...]:
     """Nothing where no link is wanted."""
     if plan.link is None:
         return ()
-    spare = plan.found.ports if plan.found else routes.spare_ports(tuple(plan.front.listens.values()))
-    claimed = dict(zip(sorted({route.pod.number for route in plan.routes}), spare.links, strict=False))
-    router = plan.found.router if plan.found else names.SessionId("router-new")
+    found = plan.found if plan.found and not plan.found.closing else None
+    spare = routes.free_links(found) if found else routes.spare_ports(tuple(plan.front.listens.values())).links
+    claimed = dict(zip(sorted({route.pod.number for route in plan.routes}), spare, strict=False))
+    router = found.router if found else names.SessionId("router-new")
     return sharelink.objects(plan.link, plan.front, claimed, made.session, made.owner, router=router)
 
 

@@ -150,14 +150,36 @@ def test_more_links_than_ports_are_refused_and_the_others_stay(api: FakeApi, ana
         api.edit("ConfigMap", "shop-kt-router", _with_one_link_port)
         bob = person(api, "bob")
         full = "All 1 link ports of the router of service/shop are in use, by ana"
-        with pytest.raises(Taken, match=full), linked(bob):
-            pass
-        assert len(table(api).table.rows) == 2
+        with pytest.raises(Taken, match=full):
+            plan_of(bob)
+        assert bob.wire.changes() == []
+
+
+def test_the_last_port_may_go_between_looking_and_joining(api: FakeApi, ana: Person) -> None:
+    with meshed(person(api, "eve")):
+        api.edit("ConfigMap", "shop-kt-router", _with_one_link_port)
+        bob = person(api, "bob")
+        plan = plan_of(bob)
+        with linked(ana):
+            with pytest.raises(Taken, match="link ports"), mesh(bob.kt, plan):
+                pass
+            assert len(table(api).table.rows) == 3
+
+
+def test_a_router_that_knows_no_links_is_told_before_anything_is_made(api: FakeApi, ana: Person) -> None:
+    with meshed(person(api, "eve")):
+        api.edit("ConfigMap", "shop-kt-router", lambda now: _with_links(now, 0))
+        with pytest.raises(Taken, match="knew no share links"):
+            plan_of(ana)
 
 
 def _with_one_link_port(now: Object) -> None:
+    _with_links(now, 1)
+
+
+def _with_links(now: Object, number: int) -> None:
     found = routes.read(now)
-    few = replace(found, ports=replace(found.ports, links=found.ports.links[:1]))
+    few = replace(found, ports=replace(found.ports, links=found.ports.links[:number]))
     now["data"] = routes.written(few, now)["data"]
 
 
