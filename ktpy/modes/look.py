@@ -81,7 +81,8 @@ def must_have_ingress_rights(kt: Kt) -> None:
         said = ", ".join(map(str, missing))
         where = f"-n {kt.cluster.namespace}"
         raise Forbidden(
-            f"{kt.user.name} may not, in namespace {kt.cluster.namespace}: {said}, which --host needs. Nothing was created.",
+            f"{kt.user.name} may not, in namespace {kt.cluster.namespace}: {said}, which --host needs. "
+            "Nothing was created.",
             [
                 f"kubectl create role ktpy-ingress {where} --verb=create,delete --resource=ingresses.networking.k8s.io",
                 f"kubectl create rolebinding ktpy-ingress {where} --role=ktpy-ingress --user={kt.user.name}",
