@@ -1,22 +1,23 @@
 """A session's part in a router given back; and the router itself by whoever is the last.
 
 The order in which a router ends is measured (200 new connections a second): the Service back, clients asked to go,
-a while with everything still up, since nodes follow late; then its Deployment, the table, its Lease. The stuntman stays
-for connections that are being drained: it is handed to the router's pods, and the garbage collector takes it when the
-last of them is gone.
+a while with everything still up, since nodes follow late; then its Deployment, the table, its Lease. The stuntman and
+the router's NetworkPolicies stay for connections that are being drained: they are handed to the router's pods, and the
+garbage collector takes them when the last of those is gone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
-from ktpy import restore, routing
+from ktpy import passes, restore, routing
 from ktpy.cluster.gateway import Cluster
-from ktpy.errors import KtError
+from ktpy.errors import Forbidden, KtError
 from ktpy.model import names, routes
 from ktpy.model.names import SessionId
-from ktpy.model.ref import Object, Ref, annotations_of, labels_of, uid_of
+from ktpy.model.ref import Object, Ref, annotations_of, labels_of, ref_of, uid_of
 from ktpy.model.routes import Routes
 from ktpy.stop import Stop
 
@@ -76,7 +77,10 @@ def end(
         routing.drain(cluster, told, pods)
     if was_held:
         Stop().wait(linger)
-    _hand_over(cluster, cluster.ref("Service", names.stuntman_name(service, router)), router, pods)
+    _hand_over(cluster, cluster.get(cluster.ref("Service", names.stuntman_name(service, router))), router, pods)
+    for policy in passes.made_for(cluster, router):
+        with contextlib.suppress(Forbidden):  # it goes with the Lease, and with it what is being drained
+            _hand_over(cluster, policy, router, pods)
     name = names.router_name(service)
     for kind in ("Deployment", "ConfigMap"):
         _delete(cluster, cluster.ref(kind, name), router)
@@ -84,13 +88,12 @@ def end(
     cluster.delete(lease)
 
 
-def _hand_over(cluster: Cluster, ref: Ref, router: SessionId, pods: Sequence[Object]) -> None:
-    """The stuntman is the draining pods' from here on; where there are none, it goes at once."""
-    thing = cluster.get(ref)
+def _hand_over(cluster: Cluster, thing: Object | None, router: SessionId, pods: Sequence[Object]) -> None:
+    """THING is the draining pods' from here on; where there are none, it goes at once."""
     if thing is None or not is_of(thing, router):
         return
     if not pods:
-        cluster.delete(ref, uid=uid_of(thing))
+        cluster.delete(ref_of(thing), uid=uid_of(thing))
         return
 
     def handed(now: Object) -> Object:
@@ -99,7 +102,7 @@ def _hand_over(cluster: Cluster, ref: Ref, router: SessionId, pods: Sequence[Obj
         ]
         return {**now, "metadata": {**now["metadata"], "ownerReferences": owners}}
 
-    cluster.change(ref, handed, start=thing)
+    cluster.change(ref_of(thing), handed, start=thing)
 
 
 def _delete(cluster: Cluster, ref: Ref, router: SessionId) -> None:

@@ -1,4 +1,8 @@
-"""The router of a Service found, or set up by its first user: Lease, stuntman, table and Deployment, in that order."""
+"""The router of a Service found, or set up by its first user: Lease, stuntman, policies, table, Deployment in order.
+
+Its pods are ready when they have reached the originals, and whoever sees the table sees the rest: so what that takes of
+NetworkPolicies, where the namespace isolates pods, comes first.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import logging
 import time
 from dataclasses import replace
 
-from ktpy import __version__, closing, routing, undo
+from ktpy import __version__, closing, policing, routing, undo
 from ktpy.errors import Conflict, Taken
 from ktpy.kt import Kt
 from ktpy.model import names, ports, router_manifests, routes
@@ -44,6 +48,7 @@ def found_or_opened(kt: Kt, session: Session, front: Front) -> tuple[Routes, boo
         elif not found.table.rows and (busy := found.closing or found.opening) and not alive(busy):
             closing.leave(kt.cluster, front.name, SessionId(busy), linger=kt.settings.linger, alive=alive)
         elif not found.closing:
+            policing.admit_router(session, front, found.router)
             return found, False
         if time.monotonic() > until:
             raise Taken(f"The router of {front.ref} is being ended and does not end.", f"ktpy recover {front.name}")
@@ -74,6 +79,7 @@ def _opened(kt: Kt, session: Session, front: Front) -> Routes:
         )
         made = objects(kt, front, router, lease)
         stunt = cluster.create(made[0])
+        policing.admit_router(session, front, router, lease=lease, deployment=made[2])
         generation = replace(new_routes(front, router, stunt), opening=session.id)
         cluster.create(router_manifests.config_map(front.name, generation, lease))
         cluster.create(made[2])

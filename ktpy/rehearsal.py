@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ktpy.kt import Kt
-from ktpy.model import manifests, names
+from ktpy.model import manifests, names, policy_plan
+from ktpy.model.front import Front
 from ktpy.model.names import SessionId
 from ktpy.model.patch import difference
+from ktpy.model.policy_plan import Due, Part
 from ktpy.model.ports import PodPort
-from ktpy.model.ref import Object, Ref, ref_of
+from ktpy.model.ref import Object, Ref, labels_of, ref_of
 from ktpy.session import new_identity
 
 Deed = tuple[str, Object, Object]
@@ -31,6 +33,10 @@ class Rehearsal:
     def objects(self) -> tuple[Object, Object, Object]:
         """In the order of their creation."""
         return self.lease, self.secret, self.pod
+
+    def part(self, front: Front) -> Part:
+        """The shadow as NetworkPolicies will see it."""
+        return policy_plan.shadow_part(self.session, self.owner, labels_of(self.pod), front)
 
 
 def rehearsed(
@@ -53,6 +59,13 @@ def rehearsed(
 def creations(things: Iterable[Object]) -> list[Deed]:
     """Each of THINGS created, and deleted."""
     return [(f"create {ref_of(thing)}", thing, {"delete": str(ref_of(thing))}) for thing in things]
+
+
+def admitting(due: Due) -> list[Deed]:
+    """What is DUE for the namespace's NetworkPolicies; they end with the router or the session."""
+    mended = [patching(old, {**old, "spec": new["spec"]}, old) for old, new in due.mend]
+    dropped = [(f"delete {ref_of(old)}", {"delete": str(ref_of(old))}, old) for old in due.drop]
+    return [*creations(due.make), *mended, *dropped]
 
 
 def patching(before: Object, after: Object, back: Object) -> Deed:

@@ -5,11 +5,12 @@ Idempotent; touches only what is still ours; goes on past a failure; says what i
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ktpy import closing, restore
+from ktpy import closing, passes, restore
 from ktpy.cluster.gateway import Cluster
 from ktpy.errors import Conflict, Forbidden, KtError, NotFound, Taken, Unreachable
 from ktpy.model import names, preview
@@ -173,7 +174,7 @@ def workloads(cluster: Cluster) -> list[Object]:
 def give_back(
     cluster: Cluster, session: SessionId, *, late_writes: bool = True, linger: float = names.LINGER_SECONDS
 ) -> Report:
-    """Everything of SESSION: its rows, Services to their owners, then shadow pods, Secret, and the Lease last.
+    """Everything of SESSION: its rows, Services to their owners, then shadow pods, policies, Secret; the Lease last.
 
     LATE_WRITES: the session may still be there and write (it is not, when it gives back itself). The Lease stays while
     a Service could not be given back, so that the next `clean` finds it. LINGER: seconds between a Service's return
@@ -190,6 +191,7 @@ def give_back(
         seen["services"] = [*scaled_by(cluster, session, lease), *services_of(cluster, session, lease)]
         seen["published"] = published_by(cluster, session, lease)
         seen["pods"] = cluster.find("Pod", labels={names.SESSION: session})
+        seen["passes"] = passes.made_for(cluster, session)
         return False
 
     def leave() -> bool:
@@ -217,6 +219,9 @@ def give_back(
     for pod in seen.get("pods", ()):
         if was_born_ours(pod, session):
             deeds.do(f"{ref_of(pod)} deleted", lambda p=pod: _delete_pod(cluster, p))  # type: ignore[misc]
+    for policy in seen.get("passes", ()):
+        if was_born_ours(policy, session):
+            deeds.do(f"{ref_of(policy)} deleted", lambda p=policy: _delete_pass(cluster, p))  # type: ignore[misc]
     deeds.do(f"secret/{lease_ref.name} deleted", lambda: cluster.delete(cluster.ref("Secret", lease_ref.name)))
     if lease is not None and not deeds.left:
         uid = uid_of(lease)
@@ -233,8 +238,15 @@ def _delete_pod(cluster: Cluster, pod: Object) -> bool:
     return cluster.delete(ref_of(pod), uid=uid_of(pod), grace=POD_GRACE_SECONDS)
 
 
+def _delete_pass(cluster: Cluster, policy: Object) -> bool:
+    """Whoever has an older Role leaves it to the garbage collector: it goes with the Lease."""
+    with contextlib.suppress(Forbidden):
+        return cluster.delete(ref_of(policy), uid=uid_of(policy))
+    return False
+
+
 def sessions(cluster: Cluster) -> list[Holder]:
-    """Every session that has a Lease here, and those that left only a mark on a Service or workload."""
+    """Every session that has a Lease here, and those that left a mark on a Service or workload, a pod or a policy."""
     leases = cluster.find("Lease", labels={names.ROLE: names.ROLE_SESSION})
     holders = [holder_from(lease, cluster.now()) for lease in leases if is_a_sessions(lease)]
     found = {holder.session: holder for holder in holders}
@@ -242,9 +254,10 @@ def sessions(cluster: Cluster) -> list[Holder]:
     left = {marked_by(thing) for thing in [*services, *workloads(cluster)]}
     left |= {session for s in services if is_link_of(s, session := SessionId(labels_of(s)[names.SESSION]))}
     left |= {preview.publisher(s) for s in services if not s["metadata"].get("deletionTimestamp")}
-    for pod in cluster.find("Pod", labels={names.ROLE: names.ROLE_SHADOW, names.SESSION: None}):
-        session = SessionId(labels_of(pod)[names.SESSION])
-        if was_born_ours(pod, session) and not pod["metadata"].get("deletionTimestamp"):
+    shadows = cluster.find("Pod", labels={names.ROLE: names.ROLE_SHADOW, names.SESSION: None})
+    for thing in [*shadows, *passes.made_for(cluster)]:
+        session = SessionId(labels_of(thing)[names.SESSION])
+        if was_born_ours(thing, session) and not thing["metadata"].get("deletionTimestamp"):
             left.add(session)
     routers = {labels_of(lease).get(names.SESSION) for lease in closing.leases(cluster)}
     found |= {session: lost_holder(session) for session in left - routers if session and session not in found}

@@ -28,11 +28,13 @@ MAY: dict[str, set[str]] = {
     "restore": BASE | {"model", "cluster"},
     "routing": BASE | {"model", "cluster"},
     "permission": BASE | {"model", "cluster"},
-    "closing": BASE | {"model", "cluster", "restore", "routing"},
-    "undo": BASE | {"model", "cluster", "kt", "restore", "closing"},
+    "passes": BASE | {"model", "cluster"},
+    "closing": BASE | {"model", "cluster", "restore", "routing", "passes"},
+    "undo": BASE | {"model", "cluster", "kt", "restore", "closing", "passes"},
     "session": BASE | {"model", "cluster", "kt", "undo"},
     "telling": BASE | {"model", "cluster", "kt", "session"},
-    "opening": BASE | {"model", "kt", "routing", "closing", "undo", "session"},
+    "policing": BASE | {"model", "kt", "session"},
+    "opening": BASE | {"model", "kt", "routing", "closing", "undo", "session", "policing"},
     "keeping": BASE | {"model", "routing", "watching", "router"},
     "conflicts": BASE | {"model", "kt", "undo"},
     "hearing": BASE | {"model", "routing", "router"},
@@ -42,9 +44,9 @@ MAY: dict[str, set[str]] = {
     "rehearsal": BASE | {"model", "kt", "session"},
     "upkeep": BASE
     | {"model", "telling", "cluster", "kt", "undo", "session", "restore", "routing", "closing"}
-    | {"rehearsal", "permission"},
+    | {"rehearsal", "permission", "passes"},
     "modes": BASE
-    | {"model", "kt", "undo", "session", "watching", "net"}
+    | {"model", "kt", "undo", "session", "watching", "net", "policing"}
     | {"restore", "routing", "closing", "opening", "router", "telling", "rehearsal", "permission", "conflicts"},
     "cli": BASE | {"model", "kt", "undo", "session", "watching", "upkeep", "modes"} | WORLDS,
     "__main__": {"cli"},

@@ -102,7 +102,7 @@ def ready_text(namespace: str, plan: Any, mode: str) -> Ready:
         session="",
         namespace=namespace,
         target=str(plan.ref),
-        taken=(*(f"port {route}" for route in plan.routes), wait),
+        taken=(*(f"port {route}" for route in plan.routes), wait, *plan.due.ready),
         affected=_affected(plan, mode),
         try_=f"kubectl -n {namespace} port-forward service/{name} 8000:{first}, then: curl http://127.0.0.1:8000/",
         stop=f"Ctrl-C, or from anywhere: ktpy leave {name}",

@@ -161,7 +161,7 @@ def manual_text(namespace: str, plan: Any) -> Ready:
         session="",
         namespace=namespace,
         target=str(plan.ref),
-        taken=tuple(f"port {route}" for route in plan.routes),
+        taken=(*(f"port {route}" for route in plan.routes), *plan.due.ready),
         what=f"one of {pods + 1} pods of {plan.ref}, the one with {mark.label}, is",
         affected="everybody: this pod gets its share of ALL requests until your mesh's rules say otherwise.",
         try_=f"the rules above: kubectl apply -f -      and then a request with {mark.name}: {mark.value}",
@@ -190,7 +190,7 @@ def ready_text(namespace: str, plan: Any) -> Ready:
         session="",
         namespace=namespace,
         target=str(plan.ref),
-        taken=tuple(f"port {route}" for route in plan.routes),
+        taken=(*(f"port {route}" for route in plan.routes), *plan.due.ready),
         what=f"requests to {plan.ref} with {match} are",
         affected="nobody else: all other requests are answered by the cluster; connections older than the router stay "
         "with the old pods until their clients reconnect.",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ktpy.errors import KtError, Taken
 from ktpy.model import diversion, names, ports
 from ktpy.model.names import SessionId
-from ktpy.model.ports import ServicePort
+from ktpy.model.ports import Route, ServicePort
 from ktpy.model.ref import Object, Ref, ref_of
 from ktpy.model.target import original_selector
 
@@ -17,12 +17,19 @@ from ktpy.model.target import original_selector
 class Front:
     """What a router stands in front of: SERVICE as seen, its PORTS, each with the number that pods listen on.
 
-    NODES: those it must stand on, for a Service whose traffic must not change nodes.
+    NODES: those it must stand on, for a Service whose traffic must not change nodes. TAKEN: what the shadow of the
+    session that looks answers.
     """
 
     service: Object
     ports: Sequence[ServicePort]
     nodes: Sequence[str] = ()
+    taken: Sequence[Route] = ()
+
+    @classmethod
+    def alone(cls, service: Object, routes: Sequence[Route]) -> Front:
+        """For a shadow that answers all of SERVICE, with no router."""
+        return cls(service, [route.service for route in routes], taken=routes)
 
     @property
     def ref(self) -> Ref:

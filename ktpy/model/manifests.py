@@ -151,6 +151,11 @@ def _container(shape: PodShape, ports: Sequence[PodPort], *, is_probed: bool) ->
     }
 
 
+def shadow_labels(shape: PodShape, wears: Mapping[str, str], session: SessionId) -> Mapping[str, str]:
+    """All that a shadow wears."""
+    return {**shape.labels, **wears, names.ROLE: names.ROLE_SHADOW, names.SESSION: session}
+
+
 def shadow_pod(
     name: str, session: SessionId, owner: Object, *, shape: PodShape, ports: Sequence[PodPort],
     wears: Mapping[str, str], is_probed: bool = False,
@@ -174,7 +179,7 @@ def shadow_pod(
         "metadata": {
             "name": name,
             "namespace": owner["metadata"]["namespace"],
-            "labels": {**shape.labels, **wears, names.ROLE: names.ROLE_SHADOW, names.SESSION: session},
+            "labels": dict(shadow_labels(shape, wears, session)),
             "annotations": {
                 **shape.annotations,
                 names.SELF: name,

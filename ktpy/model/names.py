@@ -12,7 +12,7 @@ MANAGER = "ktpy"  # fieldManager of each write
 ROLE = "ktpy.io/role"  # label of what was born ours, by its kind of part; see ROLE_…
 SESSION = "ktpy.io/session"  # label: on ours, whose it is; on somebody else's Service, who holds it
 NOTE = "ktpy.io/undo"  # annotation: the undo note
-SELF = "ktpy.io/self"  # annotation of a shadow: its own name, which no copy of it has
+SELF = "ktpy.io/self"  # annotation of a shadow or policy: its own name, which no copy of it has
 PREVIEW = "ktpy.io/preview"  # label of a preview's shadows, which its Service's selector asks for
 OWNER = "ktpy.io/owner"  # annotations of a Lease
 HOST = "ktpy.io/host"
@@ -31,6 +31,7 @@ ROLE_KEY = "key"
 ROLE_ROUTER = "router"
 ROLE_STUNTMAN = "stuntman"
 ROLE_TABLE = "table"
+ROLE_POLICY = "policy"
 ROLE_PREVIEW = "preview"  # also the mode's name
 ROLE_LINK = "link"
 MODE_SCALE = "scale"
@@ -76,6 +77,11 @@ def shadow_name(target: str, mode: str, session: str) -> str:
     """The shadow pod's name, as KT-Connect forms it."""
     tail = session.rsplit("-", 1)[-1]
     return f"{fitted(target, LABEL_LIMIT - len(mode) - len(tail) - 8)}-kt-{mode}-{tail}"
+
+
+def policy_name(session: str, tail: str) -> str:
+    """The NetworkPolicy that a session, or a router, needs for what TAIL says."""
+    return f"{lease_name(session)}-{fitted(tail)}"
 
 
 def selector_value(session: str) -> str:

@@ -1,9 +1,9 @@
-"""Which Services and router pods of a namespace are ktpy's own: neither the team's nor strangers."""
+"""Which Services, router pods and policies of a namespace are ktpy's own: neither the team's nor strangers."""
 
 from __future__ import annotations
 
 from ktpy.model import names
-from ktpy.model.ref import Object, labels_of
+from ktpy.model.ref import Object, annotations_of, labels_of
 
 
 def is_stuntman(service: Object) -> bool:
@@ -36,6 +36,17 @@ def is_router_pod(pod: Object) -> bool:
     owners = pod["metadata"].get("ownerReferences") or []
     deployments = [str(o.get("name", "")).rpartition("-")[0] for o in owners if o.get("kind") == "ReplicaSet"]
     return any(name.endswith(names.ROUTER_TAIL) for name in deployments)
+
+
+def is_policy(policy: Object) -> bool:
+    """Whether POLICY was made for a session or a router.
+
+    Its owner is a Lease, later the draining pods; it names itself all the time, which no copy of it does.
+    """
+    labels = labels_of(policy)
+    if labels.get(names.ROLE) != names.ROLE_POLICY or not labels.get(names.SESSION):
+        return False
+    return annotations_of(policy).get(names.SELF) == str(policy["metadata"]["name"])
 
 
 def _is_a_sessions(thing: Object) -> bool:

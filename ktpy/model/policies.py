@@ -10,32 +10,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
-from ktpy.model.names import ROLE
-from ktpy.model.ports import ServicePort
-from ktpy.model.ref import Object, labels_of
-
-INGRESS, EGRESS = "Ingress", "Egress"
+from ktpy.model.ours import is_policy
+from ktpy.model.policy_rules import EGRESS, INGRESS, Endpoint, covers, is_peer, isolates, types_of
+from ktpy.model.ref import Object
 
 Peers = frozenset[str]  # each peer as the JSON text of its policy; `null` stands for everybody
 ANYBODY: Peers = frozenset({"null"})
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """A pod: the LABELS it wears, DOORS from a Service's port to the number it answers at, and its NAMED ports."""
-
-    labels: Mapping[str, str]
-    doors: Mapping[int, int]
-    named: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Stage:
     """Who is to talk with whom. NAMESPACE: its labels. SELECTOR: the owner's, by which ORIGINAL pods are found.
 
-    ROUTER and SHADOW are selected by all the labels given here, so give none that their pods do not keep.
+    ROUTER and SHADOW are selected by all the labels given here, so give none that their pods do not keep. No SHADOW:
+    what stands before the callers is no router but a shadow itself, which sends nothing on.
     """
 
     service: str
@@ -43,15 +33,25 @@ class Stage:
     namespace: Mapping[str, str]
     original: tuple[Endpoint, ...]
     router: Endpoint
-    shadow: Endpoint
+    shadow: Endpoint | None
+
+    @property
+    def front(self) -> str:
+        """What ROUTER is, in a word."""
+        return "router" if self.shadow else "shadow"
+
+    @property
+    def ours(self) -> tuple[tuple[str, Endpoint], ...]:
+        """The pods of ours."""
+        return ((f"the {self.front}", self.router), *((("a shadow", self.shadow),) if self.shadow else ()))
 
 
 @dataclass(frozen=True)
 class Verdict:
     """NetworkPolicies to MAKE, or why none would do (REFUSE), and WORDS for the user.
 
-    The `metadata.name` of each is only a tail, to be put behind a name of ours: `router-in`, `router-out`,
-    `in-POLICY` and `out-POLICY` live as long as the router; `shadow-in` and `shadow-out` as long as the shadow.
+    The `metadata.name` of each is only a tail, to be put behind a name of ours. SHADOWS live as long as the session's
+    shadow, the others (`router-in`, `router-out`, `in-POLICY`, `out-POLICY`) as long as what stands before the callers.
     """
 
     make: tuple[Object, ...] = ()
@@ -59,72 +59,12 @@ class Verdict:
     words: tuple[str, ...] = ()
 
 
-def endpoint(pod: Object, ports: Sequence[ServicePort]) -> Endpoint:
-    """POD as it answers PORTS. A name that it does not declare has no door: Kubernetes sends it nothing there."""
-    spec = pod["spec"]
-    stay = [c for c in spec.get("initContainers") or [] if c.get("restartPolicy") == "Always"]
-    named: dict[str, int] = {}
-    for container in [*(spec.get("containers") or []), *stay]:
-        for port in container.get("ports") or []:
-            if port.get("name") and port.get("protocol", "TCP") == "TCP":
-                named.setdefault(port["name"], port["containerPort"])
-    targets = {p.port: p.target for p in ports if p.protocol == "TCP"}
-    numbers = {port: int(to) if to.isdigit() else named.get(to) for port, to in targets.items()}
-    return Endpoint(labels_of(pod), {port: number for port, number in numbers.items() if number is not None}, named)
-
-
-def selects(selector: Object | None, labels: Mapping[str, str]) -> bool:
-    """A LabelSelector; an absent or empty one selects everything."""
-    wanted = selector or {}
-    if not (wanted.get("matchLabels") or {}).items() <= labels.items():
-        return False
-    return all(_holds(expression, labels) for expression in wanted.get("matchExpressions") or [])
-
-
-def _holds(expression: Object, labels: Mapping[str, str]) -> bool:
-    """NotIn also holds where the key is absent."""
-    key, values = expression["key"], expression.get("values") or []
-    is_one, has = labels.get(key) in values, key in labels
-    return {"In": is_one, "NotIn": not is_one, "Exists": has, "DoesNotExist": not has}[expression["operator"]]
-
-
-def types_of(policy: Object) -> frozenset[str]:
-    """As the API server fills policyTypes in: always Ingress, and Egress where there is an egress rule."""
-    spec = policy["spec"]
-    return frozenset(spec.get("policyTypes") or (INGRESS, *([EGRESS] if spec.get("egress") else [])))
-
-
-def covers(rule: Object, number: int, named: Mapping[str, int]) -> bool:
-    """Whether RULE's ports mean TCP port NUMBER of a pod that has these NAMED ports. No ports: all of them."""
-    return any(_is_port(port, number, named) for port in rule.get("ports") or [{}])
-
-
-def _is_port(port: Object, number: int, named: Mapping[str, int]) -> bool:
-    if (port.get("protocol") or "TCP") != "TCP":
-        return False
-    wanted = port.get("port")
-    if isinstance(wanted, str):
-        return named.get(wanted) == number
-    return wanted is None or wanted <= number <= (port.get("endPort") or wanted)
-
-
-def is_peer(peer: Object | None, labels: Mapping[str, str], namespace: Mapping[str, str]) -> bool:
-    """Whether PEER means a pod of the policy's own namespace. An ipBlock never does: a pod to come has no address."""
-    if peer is None or peer.get("ipBlock"):
-        return peer is None
-    space = peer.get("namespaceSelector")
-    return (space is None or selects(space, namespace)) and selects(peer.get("podSelector"), labels)
-
-
-def is_ours(policy: Object) -> bool:
-    """Born ours: what `needed` answers must not change once it stands."""
-    owners = policy["metadata"].get("ownerReferences") or []
-    return ROLE in labels_of(policy) and any(owner["kind"] == "Lease" for owner in owners)
+SHADOWS = ("shadow-in", "shadow-out")
 
 
 def _on(policies: Sequence[Object], labels: Mapping[str, str], kind: str) -> list[Object]:
     """The policies that isolate a pod with LABELS in one direction."""
-    return [p for p in policies if kind in types_of(p) and selects(p["spec"].get("podSelector"), labels)]
+    return [policy for policy in policies if isolates(policy, labels, kind)]
 
 
 def _isolating(policies: Sequence[Object], stage: Stage) -> tuple[list[Object], list[Object]]:
@@ -173,16 +113,14 @@ def _names(policies: Sequence[Object]) -> str:
 def _refusals(policies: Sequence[Object], stage: Stage) -> Iterator[str]:
     """Where policies, which only add, cannot give the router exactly what the original pods have. One is asked for."""
     shop = f"service/{stage.service}"
-    if not stage.original:
-        yield f"No pod of {shop} runs, so nobody can tell what the NetworkPolicies {_names(policies)} mean for it."
     some, every = _isolating(policies, stage)
-    for door in dict.fromkeys([*stage.router.doors, *stage.shadow.doors]) if some else ():
+    for door in dict.fromkeys(door for _, pod in stage.ours for door in pod.doors) if some else ():
         if len({pod.doors.get(door, 0) for pod in stage.original}) > 1 or door not in stage.original[0].doors:
             yield f"The pods of {shop} do not answer port {door} at one number, and NetworkPolicies go by numbers."
         if len({_accepted(policies, pod, door) for pod in stage.original}) > 1:
             part = [policy for policy in some if policy not in every] or some
-            yield f"NetworkPolicy {_names(part)} does not hold for all pods of {shop}, but a router stands for all."
-    for who, pod in (("the router", stage.router), ("a shadow", stage.shadow)):
+            yield f"NetworkPolicy {_names(part)} does not hold for all pods of {shop}; a {stage.front} stands for all."
+    for who, pod in stage.ours:
         isolating = _on(policies, pod.labels, INGRESS)
         for door in pod.doors if isolating else ():
             wanted = _wanted(policies, stage, door)
@@ -194,7 +132,8 @@ def _refusals(policies: Sequence[Object], stage: Stage) -> Iterator[str]:
             if len(seen) > 1:
                 yield f"NetworkPolicy {_names([policy])} lets its pods call some pods of {shop} but not all."
             if seen == {False} and _lets_out(policy, stage.router, door, stage):
-                yield f"NetworkPolicy {_names([policy])} lets its pods call the router but not the pods of {shop}."
+                who = f"the {stage.front} but not the pods of {shop}"
+                yield f"NetworkPolicy {_names([policy])} lets its pods call {who}."
 
 
 def _policy(tail: str, labels: Mapping[str, str], kind: str, rules: list[Object], also: Object | None = None) -> Object:
@@ -225,7 +164,7 @@ def _router_in(policies: Sequence[Object], stage: Stage) -> Iterator[Object]:
     for peers in dict.fromkeys(filter(None, wanted.values())):
         numbers = [number for door, number in router.doors.items() if wanted[door] == peers]
         rules.append(_rule("from", [json.loads(peer) for peer in sorted(peers - ANYBODY)], numbers))
-    yield _policy("router-in", router.labels, INGRESS, rules)
+    yield _policy(f"{stage.front}-in", router.labels, INGRESS, rules)
 
 
 def _original_in(policies: Sequence[Object], stage: Stage) -> Iterator[Object]:
@@ -242,16 +181,19 @@ def _original_in(policies: Sequence[Object], stage: Stage) -> Iterator[Object]:
 
 def _shadow_in(policies: Sequence[Object], stage: Stage) -> Iterator[Object]:
     """A shadow takes the router, and nobody whom the original pods do not take."""
-    heard = [(_accepted(policies, stage.shadow, d), _wanted(policies, stage, d)) for d in stage.shadow.doors]
-    if any(here == ANYBODY != wanted or not _lets_in(here, stage.router.labels, stage) for here, wanted in heard):
-        rule = _rule("from", _pods(stage.router.labels), stage.shadow.doors.values())
-        yield _policy("shadow-in", stage.shadow.labels, INGRESS, [rule])
+    for _, shadow in stage.ours[1:]:
+        heard = [(_accepted(policies, shadow, door), _wanted(policies, stage, door)) for door in shadow.doors]
+        if any(here == ANYBODY != wanted or not _lets_in(here, stage.router.labels, stage) for here, wanted in heard):
+            rule = _rule("from", _pods(stage.router.labels), shadow.doors.values())
+            yield _policy("shadow-in", shadow.labels, INGRESS, [rule])
 
 
 def _router_out(policies: Sequence[Object], stage: Stage) -> Iterator[Object]:
     """Where the router may not send, it may to the original pods and the shadow."""
     on = _on(policies, stage.router.labels, EGRESS)
-    ways = (("router-out", stage.selector, stage.original), ("shadow-out", stage.shadow.labels, (stage.shadow,)))
+    ways: list[tuple[str, Mapping[str, str], tuple[Endpoint, ...]]]
+    ways = [("router-out", stage.selector, stage.original)]
+    ways += [("shadow-out", shadow.labels, (shadow,)) for _, shadow in stage.ours[1:]]
     for tail, to, pods in ways if on else ():
         doors = [(pod, door) for pod in pods for door in pod.doors if door in stage.router.doors]
         if not all(any(_lets_out(policy, pod, door, stage) for policy in on) for pod, door in doors):
@@ -282,19 +224,31 @@ def _is_by_address(policy: Object, door: int, stage: Stage) -> bool:
 def _words(policies: Sequence[Object], make: Sequence[Object], stage: Stage) -> Iterator[str]:
     shop = f"service/{stage.service}"
     if make:
-        yield f"NetworkPolicies here ({_names(policies)}) would part the router from {shop}; ktpy adds {len(make)}."
+        parted = f"would part the {stage.front} from {shop}"
+        yield f"NetworkPolicies here ({_names(policies)}) {parted}; ktpy adds {len(make)}."
         yield "Policies of other namespaces that name the pods they may call are not visible from here."
     blocks = [policy for policy in policies if any(_is_by_address(policy, d, stage) for d in stage.router.doors)]
     if blocks:
-        yield f"Pods that call {shop} by grace of addresses in {_names(blocks)} may not reach the router's."
+        yield f"Pods that call {shop} by grace of addresses in {_names(blocks)} may not reach the {stage.front}'s."
+
+
+def _without_pods(policies: Sequence[Object], stage: Stage) -> Verdict:
+    """Nothing to do where nothing would be for pods with just the labels that are selected; else nobody can tell."""
+    if needed(policies, replace(stage, original=(Endpoint(stage.selector, stage.router.doors),))) == Verdict():
+        return Verdict()
+    why = f"no pod of service/{stage.service} runs, so nobody can tell what {_names(policies)} mean for it."
+    return Verdict(refuse=why)
 
 
 def needed(policies: Sequence[Object], stage: Stage) -> Verdict:
     """What must be made among the namespace's POLICIES before the Service is switched. Those born ours do not count."""
-    theirs = [policy for policy in policies if not is_ours(policy)]
+    theirs = [policy for policy in policies if not is_policy(policy)]
+    if theirs and not stage.original:
+        return _without_pods(theirs, stage)
     refuse = next(_refusals(theirs, stage), None) if theirs else None
     if refuse:
         return Verdict(refuse=refuse)
-    steps = (_router_in, _original_in, _router_out, _shadow_in, _callers_out)
+    sends_on = (_original_in, _router_out, _shadow_in) if stage.shadow else ()
+    steps = (_router_in, *sends_on, _callers_out)
     make = tuple(made for step in steps for made in step(theirs, stage))
     return Verdict(make, None, tuple(_words(theirs, make, stage)))

@@ -31,7 +31,7 @@ RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("", "services", ("get", "list", "watch", "create", "patch", "delete")),
     ("", "configmaps", ("get", "create", "patch", "delete")),
     ("", "events", ("create",)),
-    ("networking.k8s.io", "networkpolicies", ("list",)),
+    ("networking.k8s.io", "networkpolicies", ("get", "list", "create", "patch", "delete")),
     ("apps", "deployments", ("get", "list", "watch", "create", "patch", "delete")),
     ("apps", "statefulsets", ("get", "list", "watch", "patch")),
 )

@@ -6,23 +6,25 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ktpy import restore
+from ktpy import policing, restore
 from ktpy.errors import Conflict, KtError, NotFound, Taken, Unreachable
 from ktpy.kt import Kt
-from ktpy.model import diversion, happened, names, ports
+from ktpy.model import diversion, happened, names, policy_plan, ports
 from ktpy.model.events import Note, Step
+from ktpy.model.front import Front
 from ktpy.model.liveness import Holder
 from ktpy.model.marks import EVERYTHING
 from ktpy.model.names import SessionId
+from ktpy.model.policy_plan import Due, Walls
 from ktpy.model.ports import Expose, Route
 from ktpy.model.ref import Object, Ref, ref_of
 from ktpy.model.rights import needed
 from ktpy.model.target import Target
 from ktpy.modes import look
 from ktpy.modes.link import Link, linked
-from ktpy.rehearsal import Deed, Rehearsal, creations, patching, rehearsed
+from ktpy.rehearsal import Deed, Rehearsal, admitting, creations, patching, rehearsed
 from ktpy.session import Session, persist
 from ktpy.stop import Stop
 from ktpy.telling import told
@@ -38,17 +40,23 @@ RIGHTS = ("leases", "secrets", "pods", "services", "configmaps")
 class Plan:
     """What was seen before anything is changed: the SERVICE, its original PODS, a ROUTE for each of its ports.
 
-    OTHERS: the living sessions in the namespace.
+    OTHERS: the living sessions in the namespace. WALLS: whom its NetworkPolicies keep apart, and what is DUE for that.
     """
 
     service: Object
     pods: Sequence[Object]
     routes: Sequence[Route]
     others: Sequence[Holder] = ()
+    walls: Walls = Walls()
+    due: Due = Due()
 
     @property
     def ref(self) -> Ref:
         return ref_of(self.service)
+
+    @property
+    def front(self) -> Front:
+        return Front.alone(self.service, self.routes)
 
 
 def looked(
@@ -65,6 +73,9 @@ def looked(
     look.must_allow_exchange(kt, service, exposed)
     look.must_be_free(kt, service, take_over=take_over and not dry_run)
     plan = Plan(service, pods, routes, look.others_here(kt))
+    plan = replace(plan, walls=policing.seen(kt, plan.front))
+    plan = replace(plan, due=_due(plan, _rehearsed(kt, plan)))
+    policing.must_admit(kt, plan.front, plan.due)
     look.must_pass_dry_run(kt, objects(kt, plan))
     kt.tell(Step("look", f"{plan.ref} in namespace {kt.cluster.namespace}", time.monotonic() - started))
     return plan
@@ -72,7 +83,12 @@ def looked(
 
 def objects(kt: Kt, plan: Plan) -> tuple[Object, ...]:
     """What the exchange would create, with stand-ins for the session and its keys."""
-    return _rehearsed(kt, plan).objects
+    made = _rehearsed(kt, plan)
+    return *made.objects, *_due(plan, made).make
+
+
+def _due(plan: Plan, made: Rehearsal) -> Due:
+    return policy_plan.due(plan.walls, plan.front, made.part(plan.front), None)
 
 
 def _rehearsed(kt: Kt, plan: Plan) -> Rehearsal:
@@ -83,7 +99,8 @@ def steps(kt: Kt, plan: Plan) -> list[Deed]:
     """What an exchange does, in order: the deed, its object or patch, and what undoes it."""
     made = _rehearsed(kt, plan)
     after = diverted(plan.service, made.session, worn(plan.service, made.session))
-    return [*creations(made.objects), patching(plan.service, after, diversion.given_back(after, made.session))]
+    switch = patching(plan.service, after, diversion.given_back(after, made.session))
+    return [*creations(made.objects), *admitting(_due(plan, made)), switch]
 
 
 def worn(service: Object, session: SessionId) -> Mapping[str, str]:
@@ -116,12 +133,14 @@ def exchange(kt: Kt, plan: Plan, *, gate: Callable[[], None] = lambda: None, aga
     with Session.open(kt, MODE, plan.ref) as session, told(session, plan.service) as taken:
         wears = worn(plan.service, session.id)
         base = names.shadow_name(plan.ref.name, MODE, session.id)
+        policing.admit_shadow(session, plan.front, wears)
         with linked(kt, session, plan.routes, base=base, wears=wears) as link:
             gate()
             kt.stop.check()
             with _switched(kt, session, plan.ref, wears, again=again):
                 _follow(kt, link, plan)
                 taken(lambda who: happened.taken(who, EVERYTHING))
+                policing.keep(session, plan.walls, lambda: policing.admit_shadow(session, plan.front, wears))
                 yield link
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 
-from ktpy import closing, routing, telling, undo
+from ktpy import closing, policing, routing, telling, undo
 from ktpy.errors import Forbidden, KtError, Taken
 from ktpy.kt import Kt
-from ktpy.model import ktctl, names, policies, target
+from ktpy.model import ktctl, names, target
 from ktpy.model.diversion import holder_of
 from ktpy.model.events import Note
-from ktpy.model.front import Front
-from ktpy.model.front import wears as front_labels
 from ktpy.model.liveness import Holder, Life, holder_from
 from ktpy.model.ports import Expose, Route, ServicePort, paste_line, ports_of
 from ktpy.model.ref import Object, annotations_of, labels_of, ref_of
@@ -141,57 +138,11 @@ def _free_of_router(kt: Kt, thing: Object, lease: Object, name: str, *, take_ove
 
 def must_suit(kt: Kt, service: Object, pods: Sequence[Object], wanted: Sequence[ServicePort], *, marked: bool) -> None:
     """Raises KtError for what a router would break; tells what it changes. WANTED: the ports for this laptop."""
-    around = Around(_namespace(kt), router_nodes=nodes_of(pods) if local_policies(service) else frozenset())
+    around = Around(policing.namespace(kt), router_nodes=nodes_of(pods) if local_policies(service) else frozenset())
     for trait in traits(service, pods, wanted, marked=marked, around=around):
         if trait.refuse:
             raise KtError(trait.sentence, trait.hint)
         kt.tell(Note(f"{trait.sentence} {trait.hint}".rstrip()))
-
-
-def must_be_let_through(kt: Kt, front: Front, pods: Sequence[Object], wanted: Sequence[Route]) -> None:
-    """Raises KtError where the namespace's NetworkPolicies would cut a router off from callers, originals or shadow.
-
-    Who may not list them is told nothing: most namespaces have none.
-    """
-    try:
-        found = kt.cluster.find("NetworkPolicy")
-    except Forbidden:
-        return
-    worn = {**kt.router.pod.labels, **front_labels(front, names.SessionId("any")), names.ROLE: names.ROLE_ROUTER}
-    stage = policies.Stage(
-        front.name,
-        original_selector(front.service),
-        {
-            "kubernetes.io/metadata.name": kt.cluster.namespace,
-            **(labels_of(space) if (space := _namespace(kt)) else {}),
-        },
-        tuple(policies.endpoint(pod, front.ports) for pod in pods),
-        policies.Endpoint(worn, front.listens),
-        policies.Endpoint(
-            {**kt.shape.labels, names.ROLE: names.ROLE_SHADOW},
-            {route.service.port: route.pod.number for route in wanted},
-        ),
-    )
-    verdict = policies.needed(found, stage)
-    if verdict.refuse or verdict.make:
-        why = (
-            verdict.refuse or "the router would be parted from its callers, from the original pods or from the shadow."
-        )
-        raise KtError(
-            f"NetworkPolicies of namespace {kt.cluster.namespace} stand in the way of a router for {front.ref}: {why}",
-            [
-                f"let pods labelled {names.ROLE}={names.ROLE_ROUTER} take what {front.name}'s pods take, and reach "
-                f"them and pods labelled {names.ROLE}={names.ROLE_SHADOW}",
-                f"ktpy exchange {front.name} --mode direct      takes all of its traffic, with no router",
-            ],
-        )
-
-
-def _namespace(kt: Kt) -> Object | None:
-    """None for the many who may not read it."""
-    with contextlib.suppress(Forbidden):
-        return kt.cluster.get(kt.cluster.ref("Namespace", kt.cluster.namespace))
-    return None
 
 
 def must_be_shareable(kt: Kt, service: Object, *, take_over: bool) -> None:
@@ -207,7 +158,7 @@ def must_allow_exchange(kt: Kt, service: Object, exposed: Sequence[Expose]) -> N
 
     Who may not read the Namespace is told of the Service's annotation only.
     """
-    for thing in (service, _namespace(kt)):
+    for thing in (service, policing.namespace(kt)):
         if thing and annotations_of(thing).get(names.ALLOW, "").strip() == "mesh":
             name, typed = service["metadata"]["name"], ",".join(map(str, exposed))
             line = f"ktpy mesh {name} --expose {typed}" if typed else paste_line(name, ports_of(service, ()), "mesh")

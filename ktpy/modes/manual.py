@@ -10,16 +10,19 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ktpy import policing
 from ktpy.errors import KtError
 from ktpy.kt import Kt
-from ktpy.model import happened, istio, names, ports
+from ktpy.model import happened, istio, names, policy_plan, ports
 from ktpy.model.diversion import holder_of
 from ktpy.model.events import Note, Step
+from ktpy.model.front import Front
 from ktpy.model.istio import Mark
 from ktpy.model.liveness import Holder
 from ktpy.model.podstate import is_ready
+from ktpy.model.policy_plan import Due, Walls
 from ktpy.model.ports import Expose, Route, ServicePort
 from ktpy.model.ref import Object, Ref, ref_of
 from ktpy.model.rights import needed
@@ -27,7 +30,7 @@ from ktpy.model.scaling import serves
 from ktpy.model.target import Target
 from ktpy.modes import look
 from ktpy.modes.link import Link, linked
-from ktpy.rehearsal import rehearsed
+from ktpy.rehearsal import Rehearsal, rehearsed
 from ktpy.session import Session
 from ktpy.stop import Stop
 from ktpy.telling import told
@@ -43,6 +46,7 @@ class Plan:
     """What was seen before anything is made: the SERVICE, its original PODS, a ROUTE per port.
 
     WEARS: the shadow's labels. APART: one that all the others wear and it does not. OTHERS: the living sessions.
+    WALLS: whom the namespace's NetworkPolicies keep apart, and what is DUE for that.
     """
 
     service: Object
@@ -52,10 +56,16 @@ class Plan:
     wears: Mapping[str, str]
     apart: Mapping[str, str]
     others: Sequence[Holder] = ()
+    walls: Walls = Walls()
+    due: Due = Due()
 
     @property
     def ref(self) -> Ref:
         return ref_of(self.service)
+
+    @property
+    def front(self) -> Front:
+        return Front.alone(self.service, self.routes)
 
     @property
     def rules(self) -> str:
@@ -77,6 +87,9 @@ def looked(kt: Kt, wanted: Target, exposed: Sequence[Expose], mark: Mark) -> Pla
     routes = ports.chosen(exposed, name, all_ports, wanted.command)
     must_have_all(name, routes, all_ports)
     plan = Plan(service, pods, routes, mark, wears, istio.apart(pods, wears, mark), look.others_here(kt))
+    plan = replace(plan, walls=policing.seen(kt, plan.front))
+    plan = replace(plan, due=_due(plan, _rehearsed(kt, plan)))
+    policing.must_admit(kt, plan.front, plan.due)
     look.must_pass_dry_run(kt, objects(kt, plan))
     kt.tell(Step("look", f"{plan.ref} in namespace {kt.cluster.namespace}", time.monotonic() - started))
     return plan
@@ -96,8 +109,17 @@ def must_have_all(name: str, routes: Sequence[Route], all_ports: Sequence[Servic
 
 def objects(kt: Kt, plan: Plan) -> tuple[Object, ...]:
     """What would be created, with stand-ins for the session and its keys."""
+    made = _rehearsed(kt, plan)
+    return *made.objects, *_due(plan, made).make
+
+
+def _rehearsed(kt: Kt, plan: Plan) -> Rehearsal:
     opened = ports.pod_ports(plan.routes)
-    return rehearsed(kt, MODE, plan.ref, opened, lambda session: plan.wears, is_probed=True).objects
+    return rehearsed(kt, MODE, plan.ref, opened, lambda session: plan.wears, is_probed=True)
+
+
+def _due(plan: Plan, made: Rehearsal) -> Due:
+    return policy_plan.due(plan.walls, plan.front, made.part(plan.front), None)
 
 
 @contextlib.contextmanager
@@ -110,10 +132,12 @@ def manual(kt: Kt, plan: Plan, *, gate: Callable[[], None] = lambda: None) -> It
     kt.stop.check()
     with Session.open(kt, MODE, plan.ref) as session, told(session, plan.service) as taken:
         base = names.shadow_name(plan.ref.name, MODE, session.id)
+        policing.admit_shadow(session, plan.front, plan.wears)
         with linked(kt, session, plan.routes, base=base, wears=plan.wears, is_probed=True) as link:
             try:
                 _follow(kt, link, plan)
                 taken(lambda who: happened.joined(who, plan.mark.label))
+                policing.keep(session, plan.walls, lambda: policing.admit_shadow(session, plan.front, plan.wears))
                 yield link
             finally:
                 _retire(kt, link)

@@ -8,16 +8,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from ktpy import closing, opening, routing, telling, undo
+from ktpy import closing, opening, policing, routing, telling, undo
 from ktpy.conflicts import no_link_port, same_mark
 from ktpy.errors import Forbidden, KtError, NotFound, Taken
 from ktpy.kt import Kt
-from ktpy.model import diversion, happened, names, ports, routes
+from ktpy.model import diversion, happened, names, policy_plan, ports, routes
 from ktpy.model.events import Note, Step
 from ktpy.model.front import Front, diverted
 from ktpy.model.liveness import Holder, Life
 from ktpy.model.marks import Match
 from ktpy.model.names import SessionId
+from ktpy.model.policy_plan import Due, Walls
 from ktpy.model.ports import Expose, Route
 from ktpy.model.ref import Object, Ref, labels_of
 from ktpy.model.rights import needed
@@ -28,7 +29,7 @@ from ktpy.model.traits import local_policies, nodes_of
 from ktpy.modes import look, sharelink
 from ktpy.modes.exchange import last_writer
 from ktpy.modes.link import Link, linked
-from ktpy.rehearsal import Deed, Rehearsal, creations, patching, rehearsed
+from ktpy.rehearsal import Deed, Rehearsal, admitting, creations, patching, rehearsed
 from ktpy.router import Router
 from ktpy.session import Session
 from ktpy.telling import told
@@ -55,7 +56,7 @@ class Plan:
     """What was seen before anything is changed.
 
     FOUND: the routes of others, None where there is no router yet. OTHERS: the living sessions in the namespace. LINK:
-    the share link that is wanted.
+    the share link that is wanted. WALLS: whom its NetworkPolicies keep apart, and what is DUE for that.
     """
 
     front: Front
@@ -66,6 +67,8 @@ class Plan:
     found: Routes | None = None
     others: Sequence[Holder] = field(default=())
     link: ShareLink | None = None
+    walls: Walls = Walls()
+    due: Due = Due()
 
     @property
     def ref(self) -> Ref:
@@ -93,11 +96,10 @@ def looked(
     all_ports = ports.ports_of(service, pods)
     ports.must_agree(pods, all_ports)
     chosen = ports.chosen(exposed, name, all_ports, wanted.command)
-    front = Front(service, all_ports, tuple(sorted(nodes_of(pods))) if local_policies(service) else ())
+    front = Front(service, all_ports, tuple(sorted(nodes_of(pods))) if local_policies(service) else (), chosen)
     if not match.conditions:
         look.must_allow_exchange(kt, service, exposed)
     look.must_suit(kt, service, pods, [route.service for route in chosen], marked=bool(match.conditions))
-    look.must_be_let_through(kt, front, pods, chosen)
     look.must_be_shareable(kt, service, take_over=take_over and not dry_run)
     found = routing.read(kt.cluster, name)
     if found and not found.closing:
@@ -105,7 +107,11 @@ def looked(
     if found and not found.closing:
         must_fit(front, found)
     link = replace(link, name=names.link_name(name, match.mark)) if link else None
-    plan = Plan(front, pods, chosen, match, manners or Manners(), found, look.others_here(kt), link)
+    others, walls = look.others_here(kt), policing.seen_by_router(kt, front)
+    plan = Plan(front, pods, chosen, match, manners or Manners(), found, others, link, walls)
+    made = _rehearsed(kt, plan)
+    plan = replace(plan, due=_due(plan, made, _router(kt, plan, made)))
+    policing.must_admit(kt, front, plan.due)
     if link:
         sharelink.must_be_new(kt, link)
         sharelink.tell_of_policies(kt, front)
@@ -155,7 +161,8 @@ def must_fit(front: Front, found: Routes) -> None:
 def objects(kt: Kt, plan: Plan) -> tuple[Object, ...]:
     """What would be created, with stand-ins for the session and its keys."""
     made = _rehearsed(kt, plan)
-    return *made.objects, *_router(kt, plan, made), *_links(kt, plan, made)
+    router = _router(kt, plan, made)
+    return *made.objects, *_due(plan, made, router).make, *router, *_links(kt, plan, made)
 
 
 def _links(kt: Kt, plan: Plan, made: Rehearsal) -> tuple[Object, ...]:
@@ -180,6 +187,16 @@ def _router(kt: Kt, plan: Plan, made: Rehearsal) -> tuple[Object, ...]:
     return opening.objects(kt, plan.front, names.session_id("router", kt.chance()), made.owner)
 
 
+def _due(plan: Plan, made: Rehearsal, router: tuple[Object, ...]) -> Due:
+    """For the namespace's policies: for a ROUTER that is new, or the one that is there."""
+    deployment = router[-1] if router else plan.walls.router
+    if deployment is None:
+        return Due()
+    generation = SessionId(labels_of(deployment).get(names.SESSION, ""))
+    part = policy_plan.router_part(generation, made.owner, deployment, plan.front)
+    return policy_plan.due(plan.walls, plan.front, made.part(plan.front), part)
+
+
 def steps(kt: Kt, plan: Plan) -> list[Deed]:
     """What would be done, in order: the deed, its object or patch, and what undoes it."""
     made = _rehearsed(kt, plan)
@@ -187,7 +204,9 @@ def steps(kt: Kt, plan: Plan) -> list[Deed]:
     row = json.loads(Table(1, _ports(plan), (row_for(made.session, plan, "192.0.2.1"),)).to_json())["rows"][0]
     table = f"configmap/{names.router_name(plan.front.name)}"
     found = [
-        *creations((*made.objects, *router)),
+        *creations(made.objects),
+        *admitting(_due(plan, made, router)),
+        *creations(router),
         (f"patch {table}", {"add row": row}, {"strike rows of": made.session}),
     ]
     if router:
@@ -224,6 +243,7 @@ def mesh(
                 sharelink.offered(kt, session, shared, plan.link, knock=link.knock),
             ):
                 taken(lambda who: happened.taken(who, plan.match, mirror=plan.manners.mirror))
+                policing.keep(session, plan.walls, lambda: policing.admit_router(session, plan.front, shared.id))
                 yield link
 
 

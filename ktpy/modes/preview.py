@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ktpy import undo
+from ktpy import policing, undo
 from ktpy.errors import Conflict, Forbidden, KtError, NotFound, Taken, Unreachable
 from ktpy.kt import Kt
 from ktpy.model import names, ports
@@ -60,8 +60,21 @@ def looked(kt: Kt, wanted: Wanted, *, take_over: bool = False, dry_run: bool = F
         _must_go(kt, found, take_over=take_over and not dry_run)
     plan = Plan(wanted, kt.cluster.namespace, look.others_here(kt))
     _must_pass_dry_run(kt, plan)
+    _tell_who_isolates(kt, plan)
     kt.tell(Step("look", f"{ref} in namespace {kt.cluster.namespace} would be new", time.monotonic() - started))
     return plan
+
+
+def _tell_who_isolates(kt: Kt, plan: Plan) -> None:
+    """There are no pods whose callers could be let in too: who may call a new Service, its namespace decides."""
+    labels = objects(kt, plan)[2]["metadata"]["labels"]
+    if isolating := policing.isolating(kt, labels):
+        kt.tell(
+            Note(
+                f"NetworkPolicies {', '.join(isolating)} hold for {plan.ref} too: only those whom they let in reach "
+                f"it. To let others in, write one for pods labelled {names.ROLE}={names.ROLE_SHADOW}."
+            )
+        )
 
 
 def _must_have_rights(kt: Kt, wanted: Wanted) -> None:

@@ -10,15 +10,17 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ktpy import restore
+from ktpy import policing, restore
 from ktpy.errors import Conflict, Forbidden, KtError, NotFound, Unreachable
 from ktpy.kt import Kt
-from ktpy.model import diversion, names, ports, scaling
+from ktpy.model import diversion, names, policy_plan, ports, scaling
 from ktpy.model.events import Note, Step, Waiting
+from ktpy.model.front import Front
 from ktpy.model.liveness import Holder
 from ktpy.model.podstate import is_ready
+from ktpy.model.policy_plan import Due, Walls
 from ktpy.model.ports import Expose, Route
 from ktpy.model.ref import Object, Ref, ref_of
 from ktpy.model.rights import needed
@@ -26,7 +28,7 @@ from ktpy.model.target import Target
 from ktpy.modes import look
 from ktpy.modes.exchange import last_writer
 from ktpy.modes.link import SLOW_SECONDS, Link, linked
-from ktpy.rehearsal import Deed, Rehearsal, creations, patching, rehearsed
+from ktpy.rehearsal import Deed, Rehearsal, admitting, creations, patching, rehearsed
 from ktpy.session import Session, persist
 from ktpy.stop import Stop
 from ktpy.watching import View
@@ -43,7 +45,7 @@ HPA = "HorizontalPodAutoscaler"
 class Plan:
     """What was seen before anything is changed: the SERVICE, the WORKLOAD behind it with its PODS, a ROUTE per port.
 
-    OTHERS: the living sessions in the namespace.
+    OTHERS: the living sessions in the namespace. WALLS: whom its NetworkPolicies keep apart, and what is DUE for that.
     """
 
     service: Object
@@ -51,10 +53,22 @@ class Plan:
     pods: Sequence[Object]
     routes: Sequence[Route]
     others: Sequence[Holder] = ()
+    walls: Walls = Walls()
+    due: Due = Due()
 
     @property
     def ref(self) -> Ref:
         return ref_of(self.service)
+
+    @property
+    def front(self) -> Front:
+        return Front.alone(self.service, self.routes)
+
+    @property
+    def template(self) -> Object:
+        """The original pods as they were, and will be."""
+        template: Object = self.workload["spec"]["template"]
+        return template
 
     @property
     def wears(self) -> Mapping[str, str]:
@@ -82,6 +96,9 @@ def looked(
     pods = [pod for pod in look.pods_behind(kt, service) if scaling.serves(pod)]
     routes = _routes(service, exposed, [*pods, workload["spec"]["template"]])
     plan = Plan(service, workload, pods, routes, look.others_here(kt))
+    plan = replace(plan, walls=policing.seen(kt, plan.front, original=plan.template))
+    plan = replace(plan, due=_due(plan, _rehearsed(kt, plan)))
+    policing.must_admit(kt, plan.front, plan.due)
     look.must_pass_dry_run(kt, objects(kt, plan))
     where = f"{plan.ref} and {ref_of(workload)} in namespace {kt.cluster.namespace}"
     kt.tell(Step("look", where, time.monotonic() - started))
@@ -135,7 +152,12 @@ def _routes(service: Object, exposed: Sequence[Expose], pods: Sequence[Object]) 
 
 def objects(kt: Kt, plan: Plan) -> tuple[Object, ...]:
     """What would be created, with stand-ins for the session and its keys."""
-    return _rehearsed(kt, plan).objects
+    made = _rehearsed(kt, plan)
+    return *made.objects, *_due(plan, made).make
+
+
+def _due(plan: Plan, made: Rehearsal) -> Due:
+    return policy_plan.due(plan.walls, plan.front, made.part(plan.front), None)
 
 
 def _rehearsed(kt: Kt, plan: Plan) -> Rehearsal:
@@ -147,7 +169,9 @@ def steps(kt: Kt, plan: Plan) -> list[Deed]:
     """What it does, in order: the deed, its object or patch, and what undoes it."""
     made = _rehearsed(kt, plan)
     after = scaling.scaled(plan.workload, made.session, plan.service)
-    return [*creations(made.objects), patching(plan.workload, after, diversion.given_back(after, made.session))]
+    admitted = admitting(_due(plan, made))
+    back = diversion.given_back(after, made.session)
+    return [*creations(made.objects), *admitted, patching(plan.workload, after, back)]
 
 
 @contextlib.contextmanager
@@ -163,6 +187,11 @@ def exchange(
     kt.stop.check()
     with Session.open(kt, MODE, plan.ref, notes=plan.notes) as session:
         base = names.shadow_name(plan.ref.name, MODE, session.id)
+
+        def admit() -> None:
+            policing.admit_shadow(session, plan.front, plan.wears, original=plan.template)
+
+        admit()
         with (
             linked(kt, session, plan.routes, base=base, wears=plan.wears, is_probed=True) as link,
             Workers(kt.stop) as workers,
@@ -170,6 +199,7 @@ def exchange(
             _follow(kt, link, plan)
             originals = _Originals(kt, workers, plan)
             with _scaled(kt, link, plan, originals, recover_wait):
+                policing.keep(session, plan.walls, admit)
                 yield link
 
 

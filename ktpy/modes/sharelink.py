@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from ktpy.errors import Conflict, Forbidden, KtError, Taken, Unreachable
 from ktpy.kt import Kt
-from ktpy.model import names, policies, sharelink
+from ktpy.model import names, policy_rules, sharelink
 from ktpy.model.events import Note, Step
 from ktpy.model.front import Front, wears
 from ktpy.model.names import SessionId
@@ -53,7 +53,8 @@ def tell_of_policies(kt: Kt, front: Front) -> None:
     isolating = [
         policy["metadata"]["name"]
         for policy in found
-        if policies.INGRESS in policies.types_of(policy) and policies.selects(policy["spec"].get("podSelector"), worn)
+        if policy_rules.INGRESS in policy_rules.types_of(policy)
+        and policy_rules.selects(policy["spec"].get("podSelector"), worn)
     ]
     if isolating:
         kt.tell(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ktpy import closing, telling, undo
+from ktpy import closing, passes, telling, undo
 from ktpy.errors import KtError, Taken
 from ktpy.kt import Kt
 from ktpy.model import ktctl, names, ours
@@ -65,7 +65,8 @@ def strangers(kt: Kt) -> list[str]:
         for service in kt.cluster.find("Service")
         if marked_by(service) is None and not ours.is_stuntman(service) and not ours.is_preview(service)
     ]
-    worn = [(pod, names.ROLE) for pod in pods]
+    policies = [policy for policy in passes.labelled(kt.cluster) if not ours.is_policy(policy)]
+    worn = [(thing, names.ROLE) for thing in (*pods, *policies)]
     worn += [(service, mark) for service in services if (mark := _mark_on(service))]
     return [f"{ref_of(thing)} wears {mark} but is not ktpy's: left alone" for thing, mark in worn]
 

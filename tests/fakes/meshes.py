@@ -37,6 +37,18 @@ def a_team() -> FakeApi:
     return api
 
 
+def an_isolated_team() -> FakeApi:
+    """The same where nobody may be called or call but as the team's policies say: the shop by the cart."""
+    api = a_team()
+    cart = [{"podSelector": {"matchLabels": {"app": "cart"}}}]
+    web = [{"protocol": "TCP", "port": 8080}]
+    api.put(things.policy("deny", {}, policyTypes=["Ingress", "Egress"]))
+    api.put(things.policy("shop", {"matchLabels": things.SELECTOR}, ingress=[{"from": cart, "ports": web}]))
+    to_shop = [{"podSelector": {"matchLabels": things.SELECTOR}}]
+    api.put(things.policy("cart", {"matchLabels": {"app": "cart"}}, egress=[{"to": to_shop, "ports": web}]))
+    return api
+
+
 def plan_of(user: Person, mark: str | None = None) -> Plan:
     """USER's own requests, by the header `version`."""
     match = marks.match(mark, [], lambda: user.kt.user.name)

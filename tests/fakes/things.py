@@ -68,3 +68,14 @@ def deployment(name: str = "shop", *, labels: Mapping[str, str] | None = None, k
             "template": {"metadata": {"labels": wears}, "spec": {"containers": [{"name": "main", "image": "shop:1"}]}},
         },
     }
+
+
+def policy(name: str, who: Object, **spec: Any) -> Object:
+    """A NetworkPolicy for the pods that WHO selects, its policyTypes filled in as the API server does."""
+    types = [way for way, key in (("Ingress", "ingress"), ("Egress", "egress")) if key in spec] or ["Ingress"]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"podSelector": who, "policyTypes": types, **spec},
+    }

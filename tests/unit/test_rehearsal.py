@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ktpy.model import names
 from ktpy.model.names import SessionId
+from ktpy.model.policy_plan import Due
 from ktpy.model.ports import PodPort
 from ktpy.model.ref import Ref, labels_of
-from ktpy.rehearsal import creations, patching, rehearsed
+from ktpy.rehearsal import admitting, creations, patching, rehearsed
 from tests.fakes import things
 from tests.fakes.api import FakeApi
 from tests.fakes.jsonpatch import patched
@@ -49,3 +50,15 @@ def test_a_creation_is_undone_by_a_deletion_and_a_patch_by_a_patch(api: FakeApi)
     assert deed == "patch service/shop"
     assert patched(before, there["patch"]) == after
     assert patched(after, back["patch"]) == before
+
+
+def test_what_is_due_for_policies_is_shown_with_its_undo() -> None:
+    new, old, gone = things.policy("new", {}), things.policy("old", {}), things.policy("gone", {})
+    wanted = things.policy("old", {"matchLabels": {"a": "b"}})
+
+    made, mended, dropped = admitting(Due(make=(new,), mend=((old, wanted),), drop=(gone,)))
+
+    assert made == ("create networkpolicy/new", new, {"delete": "networkpolicy/new"})
+    assert mended[0] == "patch networkpolicy/old"
+    assert patched(old, mended[1]["patch"])["spec"] == wanted["spec"]
+    assert dropped == ("delete networkpolicy/gone", {"delete": "networkpolicy/gone"}, gone)

@@ -47,7 +47,7 @@ def _items(list_: dict[str, Any]) -> list[dict[str, Any]]:
 def is_only_ending(before: Snapshot, after: Snapshot) -> bool:
     """Whether all that differs is pods that were deleted and that the node has yet to stop.
 
-    And the Service that goes with the last of them: a router's stuntman.
+    And what goes with the last of them: a router's stuntman and NetworkPolicies.
     """
     more = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     ending = {name for name in more if name in after and "being deleted" in after[name]}
@@ -57,9 +57,9 @@ def is_only_ending(before: Snapshot, after: Snapshot) -> bool:
 
 
 def goes_with_pods(thing: dict[str, Any]) -> bool:
-    """Whether a Service is owned by pods, as a router's stuntman is once the router was told to go."""
-    owners = thing["metadata"].get("ownerReferences", [])
-    return thing["kind"] == "Service" and bool(owners) and all(owner["kind"] == "Pod" for owner in owners)
+    """Whether pods own it, as they do a router's stuntman and NetworkPolicies once the router was told to go."""
+    owners = [owner["kind"] for owner in thing["metadata"].get("ownerReferences", [])]
+    return thing["kind"] in ("Service", "NetworkPolicy") and set(owners) == {"Pod"}
 
 
 def _service_behind(thing: dict[str, Any] | None) -> str:

@@ -48,3 +48,11 @@ def test_a_service_is_diverted_to_a_router_unless_another_has_it_or_its_keys_cha
         diverted(found, diverted_by(service(api), SessionId("bob-1"), "kt-b"), mine)
     with pytest.raises(KtError, match="another selector meanwhile"):
         diverted(found, {**once, "spec": {"selector": {"app": "shop"}}}, mine)
+
+
+def test_one_without_a_router_has_the_ports_that_are_taken(api: FakeApi) -> None:
+    routes = ports.resolve([ports.Expose(5000)], "shop", ports.ports_of(service(api), []))
+
+    found = Front.alone(service(api), routes)
+
+    assert (found.listens, list(found.ports), found.taken) == ({80: 8080}, [routes[0].service], routes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ktpy.model import names
-from ktpy.model.ours import is_preview, is_router_pod, is_stuntman
+from ktpy.model.ours import is_policy, is_preview, is_router_pod, is_stuntman
 from ktpy.model.ref import Object
 
 ROUTER = "router-0a1b2c3d"
@@ -48,3 +48,14 @@ def test_a_router_pod_is_kept_by_a_replica_set_of_a_routers_deployment() -> None
     assert not is_router_pod(owned("shop-kt-router-5fdd44577f", "Job"))
     assert not is_router_pod(thing("x", names.ROLE_ROUTER))
     assert not is_router_pod(thing("x", names.ROLE_SHADOW, {"kind": "ReplicaSet", "name": "shop-kt-router-5f"}))
+
+
+def test_a_policy_names_itself_whoever_owns_it() -> None:
+    itself = {"annotations": {names.SELF: "ktpy-router-1-in-deny"}}
+
+    assert is_policy(thing("ktpy-router-1-in-deny", names.ROLE_POLICY, LEASE, **itself))
+    assert is_policy(thing("ktpy-router-1-in-deny", names.ROLE_POLICY, {"kind": "Pod", "name": "x"}, **itself))
+    assert is_policy(thing("ktpy-router-1-in-deny", names.ROLE_POLICY, **itself))
+    assert not is_policy(thing("copy", names.ROLE_POLICY, LEASE, **itself))
+    assert not is_policy(thing("ktpy-router-1-in-deny", names.ROLE_SHADOW, **itself))
+    assert not is_policy({"metadata": {"name": "deny"}})

@@ -11,12 +11,13 @@ from ktpy.model.diversion import holder_of, selector_of
 from ktpy.model.events import Note, Step, Waiting
 from ktpy.model.names import SessionId
 from ktpy.model.ports import Expose
-from ktpy.model.ref import Object
+from ktpy.model.ref import Object, labels_of
 from ktpy.model.target import Target
 from ktpy.modes.exchange import Plan, diverted, exchange, last_writer, looked, steps, worn
 from tests.fakes import things
 from tests.fakes.api import FakeApi
 from tests.fakes.jsonpatch import patched
+from tests.fakes.meshes import an_isolated_team, same
 from tests.fakes.run import Person, essence, person, still
 
 SHOP = Target("Service", "shop")
@@ -356,3 +357,34 @@ def test_the_last_writer_is_the_youngest_entry_that_is_not_ours() -> None:
     status = {"manager": "kube-controller-manager", "time": "2026-01-04", "subresource": "status"}
     assert last_writer({"metadata": {"managedFields": [status]}}) == "somebody"
     assert last_writer({"metadata": {}}) == "somebody"
+
+
+# where the namespace isolates its pods
+
+
+def test_an_isolated_shadow_is_let_in_before_the_switch_and_its_policies_end_with_it() -> None:
+    api = an_isolated_team()
+    ana, before = person(api), same(api)
+
+    with exchange(ana.kt, plan_of(ana)) as link:
+        made = [name for name in api.names("NetworkPolicy") if name.startswith(f"ktpy-{link.session.id}-")]
+        assert [name.rpartition(f"{link.session.id}-")[2] for name in made] == ["out-cart", "shadow-in"]
+        deeds = [call for call in ana.wire.changes() if not call.endswith("(dry run)")]
+        assert deeds.index("create NetworkPolicy") < deeds.index("create Pod") < deeds.index("patch Service shop")
+        selector = (api.read("NetworkPolicy", made[1]) or {})["spec"]["podSelector"]["matchLabels"]
+        assert selector == labels_of(api.read("Pod", link.shadow.name) or {})
+
+    assert same(api) == before
+
+
+def test_the_policies_are_in_the_plan_and_their_rights_are_asked_for() -> None:
+    ana = person(an_isolated_team())
+    plan = plan_of(ana)
+
+    shown = [deed for deed, _, _ in steps(ana.kt, plan) if deed.startswith("create networkpolicy/ktpy-ana-")]
+    assert [deed[-9:] for deed in shown] == ["shadow-in", "-out-cart"]
+    assert ana.wire.calls.count("create NetworkPolicy (dry run)") == 2
+    assert plan.due.ready == ("2 NetworkPolicies made, which end with it",)
+    ana.wire.rights -= {"delete networkpolicies.networking.k8s.io"}
+    with pytest.raises(Forbidden, match="delete networkpolicies"):
+        plan_of(ana)

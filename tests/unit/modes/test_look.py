@@ -7,9 +7,8 @@ import pytest
 from ktpy.errors import Forbidden, KtError, NotFound, Taken
 from ktpy.model import ktctl
 from ktpy.model.diversion import selector_of
-from ktpy.model.front import Front
 from ktpy.model.names import ALLOW, DEAD_SECONDS
-from ktpy.model.ports import Expose, PodPort, Route, ServicePort, ports_of
+from ktpy.model.ports import Expose, PodPort, Route, ServicePort
 from ktpy.model.ref import Object
 from ktpy.model.rights import needed
 from ktpy.model.target import Target
@@ -117,36 +116,6 @@ def test_a_laptop_port_at_which_nothing_listens_is_named(monkeypatch: pytest.Mon
     look.must_listen(routes[:1], how="x")
     with pytest.raises(KtError, match=r"Nothing listens on 127.0.0.1:2 of this laptop"):
         look.must_listen(routes, how="x")
-
-
-def policy(name: str, selector: Object, *ingress: Object) -> Object:
-    spec = {"podSelector": selector, "policyTypes": ["Ingress"], "ingress": list(ingress)}
-    return {"kind": "NetworkPolicy", "metadata": {"name": name, "namespace": "team"}, "spec": spec}
-
-
-def let_through(user: Person) -> None:
-    service = look.service_for(user.kt, Target("Service", "shop"))
-    pods = [things.pod("shop-1")]
-    front = Front(service, ports_of(service, pods))
-    look.must_be_let_through(user.kt, front, pods, [Route(front.ports[0], PodPort(8080), "127.0.0.1", 5000)])
-
-
-def test_a_network_policy_that_would_cut_the_router_off_is_told(api: FakeApi, ana: Person) -> None:
-    let_through(ana)
-    api.put(policy("deny", {}))
-    api.put(policy("web", {"matchLabels": things.SELECTOR}, {"from": [{"podSelector": {"matchLabels": {"a": "b"}}}]}))
-
-    with pytest.raises(KtError, match="NetworkPolicies of namespace team stand in the way") as refused:
-        let_through(ana)
-
-    assert any("ktpy.io/role=router" in line for line in refused.value.try_)
-
-
-def test_policies_that_may_not_be_listed_are_nobodys_concern(api: FakeApi, ana: Person) -> None:
-    api.put(policy("deny", {}))
-    ana.wire.rights -= {"list networkpolicies.networking.k8s.io"}
-
-    let_through(ana)
 
 
 @pytest.mark.parametrize("take_over", [False, True])

@@ -214,3 +214,19 @@ def test_a_shadow_that_never_is_ready_ends_it(api: FakeApi, monkeypatch: pytest.
 
 def test_the_mode_has_a_name_of_its_own() -> None:
     assert module.MODE == names.MODE_MANUAL
+
+
+def test_a_policy_for_the_other_pods_versions_holds_for_this_laptops_pod_too(api: FakeApi) -> None:
+    api.put(things.policy("v1", {"matchLabels": {"version": "v1"}}))
+    ana = person(api)
+
+    plan = plan_of(ana)
+    assert plan.due.ready == ("1 NetworkPolicy made, which ends with it",)
+    with manual(ana.kt, plan) as link:
+        (shadow,) = shadows(api)
+        policy = api.read("NetworkPolicy", f"ktpy-{link.session.id}-shadow-in") or {}
+        assert policy["spec"]["podSelector"]["matchLabels"] == labels_of(shadow)
+        # it is no original to whoever looks next
+        assert plan_of(person(api, "bob"), Mark("version", "bob", "bob")).due.ready == plan.due.ready
+
+    assert api.names("NetworkPolicy") == ["v1"]

@@ -456,3 +456,16 @@ def test_an_error_of_the_gate_is_told_as_it_is(ana: Person) -> None:
 
     with pytest.raises(KtError, match="does not listen"), previewed(ana.kt, plan_of(ana), gate=gate):
         pytest.fail("it is not in force")
+
+
+def test_who_may_call_a_preview_in_an_isolated_namespace_is_told(api: FakeApi, ana: Person) -> None:
+    plan_of(ana)
+    assert notes(ana, "NetworkPolicies") == []
+    api.put(things.policy("deny", {}))
+    api.put(things.policy("shop", {"matchLabels": things.SELECTOR}))
+
+    plan_of(ana)
+
+    (said,) = notes(ana, "NetworkPolicies")
+    assert said.startswith("NetworkPolicies deny hold for service/web too")
+    assert "ktpy.io/role=shadow" in said

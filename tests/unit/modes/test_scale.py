@@ -20,6 +20,7 @@ from tests.fakes import things
 from tests.fakes.api import FakeApi
 from tests.fakes.controller import alike, controlled
 from tests.fakes.jsonpatch import patched
+from tests.fakes.meshes import soon
 from tests.fakes.run import Person, essence, person, still
 
 SHOP = Target("Service", "shop")
@@ -357,3 +358,29 @@ def test_a_session_that_another_ends_stops(api: FakeApi, ana: Person) -> None:
 
     assert isinstance(ana.kt.stop.error, Taken)
     assert replicas_of(shop(api)) == 3
+
+
+def test_an_isolated_workload_has_an_isolated_shadow_also_while_no_pod_of_it_runs(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The policy goes by a label that the shadow, which wears what the Service selects by, has not."""
+    monkeypatch.setattr(names, "HEARTBEAT_SECONDS", 0.001)
+    api.put(things.service())
+    thing = workload()
+    thing["spec"]["template"]["metadata"]["labels"] = {**things.SELECTOR, "version": "1"}
+    controlled(api, thing)
+    api.put(things.policy("v1", {"matchLabels": {"version": "1"}}))
+    ana, before = someone(api), api.names("NetworkPolicy")
+
+    plan = plan_of(ana)
+    assert plan.due.ready == ("1 NetworkPolicy made, which ends with it",)
+    assert [deed for deed, _, _ in steps(ana.kt, plan)][3].startswith("create networkpolicy/ktpy-ana-")
+    with exchange(ana.kt, plan) as link:
+        (made,) = [name for name in api.names("NetworkPolicy") if name != "v1"]
+        policy = api.read("NetworkPolicy", made) or {}
+        assert policy["spec"]["podSelector"]["matchLabels"] == labels_of(api.read("Pod", link.shadow.name) or {})
+        lists = len([call for call in ana.wire.calls if call == "list NetworkPolicy"])
+        assert soon(lambda: len([c for c in ana.wire.calls if c == "list NetworkPolicy"]) > lists + 2, ana)
+        assert (api.read("NetworkPolicy", made) or {}) == policy
+
+    assert api.names("NetworkPolicy") == before
