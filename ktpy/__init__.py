@@ -16,6 +16,7 @@ Somebody else's object that we changed wears an undo note, written in the same w
 value by value where the value is still the one we set. Everything else is left alone.
 
 Where is …: the Service's diversion: model/diversion.py · the objects of a session: model/manifests.py ·
+NetworkPolicies: the decision in model/policies.py, the objects in model/policy_plan.py, their life in policing.py ·
 the port-forward: cluster/forward.py · SSH: net/tunnel.py · words and JSON: cli/say.py.
 """
 

@@ -35,6 +35,8 @@ RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("apps", "deployments", ("get", "list", "watch", "create", "patch", "delete")),
     ("apps", "statefulsets", ("get", "list", "watch", "patch")),
 )
+# Asked for only where they are needed: an Event is best effort, and policies are made where some isolate pods.
+SOMETIMES = ("events", "networkpolicies")
 # for `ktpy preview --host` alone, and so no part of the Role
 INGRESS = tuple(Right(verb, "networking.k8s.io", "ingresses") for verb in ("create", "delete"))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from ktpy.errors import Conflict, Forbidden, KtError, Taken, Unreachable
 from ktpy.kt import Kt
-from ktpy.model import names, policy_rules, sharelink
+from ktpy.model import names, sharelink
 from ktpy.model.events import Note, Step
 from ktpy.model.front import Front, wears
 from ktpy.model.names import SessionId

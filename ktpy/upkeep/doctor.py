@@ -14,7 +14,7 @@ from ktpy.model.liveness import Life
 from ktpy.model.podstate import is_ready
 from ktpy.model.ports import PodPort
 from ktpy.model.ref import Object, Ref, ref_of
-from ktpy.model.rights import rights
+from ktpy.model.rights import SOMETIMES, rights
 from ktpy.permission import lacking
 from ktpy.rehearsal import rehearsed
 from ktpy.upkeep import clean
@@ -53,9 +53,9 @@ def _server(kt: Kt) -> Finding:
 def _rights(kt: Kt) -> Finding:
     wanted = rights()
     if missing := lacking(kt.cluster, wanted):
-        return Finding(
-            "rights", "bad", f"missing: {', '.join(map(str, missing))}", "ktpy doctor --print-role | kubectl apply -f -"
-        )
+        verdict = "warn" if all(right.resource in SOMETIMES for right in missing) else "bad"
+        found = f"missing: {', '.join(map(str, missing))}"
+        return Finding("rights", verdict, found, "ktpy doctor --print-role | kubectl apply -f -")
     return Finding("rights", "ok", f"all {len(wanted)} of the published Role")
 
 

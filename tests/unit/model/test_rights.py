@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from ktpy.model.rights import Right, is_granted, needed, rights, role_text
+from ktpy.model.rights import SOMETIMES, Right, is_granted, needed, rights, role_text
 
 
 def test_the_role_grants_exactly_the_table() -> None:
@@ -37,6 +37,10 @@ def test_a_right_says_itself_as_kubectl_does() -> None:
 
 def test_needed_rights_include_subresources() -> None:
     assert Right("create", "", "pods", "portforward") in needed("pods")
+
+
+def test_what_is_asked_for_only_sometimes_is_in_the_table() -> None:
+    assert {right.resource for right in needed(*SOMETIMES)} == set(SOMETIMES)
 
 
 @pytest.mark.parametrize(

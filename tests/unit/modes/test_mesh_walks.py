@@ -17,6 +17,7 @@ from tests.fakes import things
 from tests.fakes.api import FakeApi
 from tests.fakes.meshes import (
     a_team,
+    an_isolated_team,
     cleaned,
     has_a_home,
     has_no_row_of_the_dead,
@@ -33,7 +34,6 @@ from tests.fakes.wire import Killed
 NAMES, MARKS = ("ana", "bob", "eve"), ("red", "blue", "green")
 STEPS = 25
 SEED = random.SystemRandom().randrange(10**6)
-BEFORE = same(a_team())
 
 
 @dataclass
@@ -57,7 +57,9 @@ class Walk:
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
-        self.api: FakeApi = a_team()
+        self.api: FakeApi = self.chance.choice([a_team, an_isolated_team])()
+        self.api.put(things.pod("shop-api", labels={**things.SELECTOR, "tier": "api"}))
+        self.before = same(self.api)
         self.api.drains = self.chance.random() < 0.5
         self.desks = [Desk(name) for name in NAMES]
         self.selector = dict(things.SELECTOR)
@@ -175,7 +177,7 @@ class Walk:
         self.selector["tier"] = "web"
         self.apply(self.desks[0])
         self.api.edit("Service", "shop", lambda now: now["spec"].update(selector=dict(things.SELECTOR)))
-        assert same(self.api) == BEFORE, self.steps
+        assert same(self.api) == self.before, self.steps
 
 
 @pytest.mark.parametrize("number", range(6))

@@ -51,6 +51,14 @@ def test_missing_rights_are_named(ana: Person) -> None:
     assert finding(ana, "admission").verdict == "bad"
 
 
+def test_rights_that_only_isolated_namespaces_need_are_missing_with_a_warning(ana: Person) -> None:
+    ana.wire.rights -= {"create networkpolicies.networking.k8s.io", "create events"}
+
+    assert finding(ana, "rights").verdict == "warn"
+    ana.wire.rights -= {"create pods"}
+    assert finding(ana, "rights").verdict == "bad"
+
+
 def test_rights_to_read_secrets_are_a_warning(ana: Person) -> None:
     ana.wire.rights |= {"get secrets", "list secrets"}
 
