@@ -13,6 +13,7 @@ from ktpy.model import names, sharelink
 from ktpy.model.events import Note, Step
 from ktpy.model.front import Front, wears
 from ktpy.model.names import SessionId
+from ktpy.model.policy_rules import INGRESS, selects, types_of
 from ktpy.model.ref import Object, ref_of, uid_of
 from ktpy.model.sharelink import Link
 from ktpy.router import Router
@@ -53,8 +54,7 @@ def tell_of_policies(kt: Kt, front: Front) -> None:
     isolating = [
         policy["metadata"]["name"]
         for policy in found
-        if policy_rules.INGRESS in policy_rules.types_of(policy)
-        and policy_rules.selects(policy["spec"].get("podSelector"), worn)
+        if INGRESS in types_of(policy) and selects(policy["spec"].get("podSelector"), worn)
     ]
     if isolating:
         kt.tell(

@@ -167,7 +167,7 @@ def test_a_service_that_is_for_mesh_only_is_refused_with_the_line_to_paste(
 
 def test_so_is_every_service_of_a_namespace_that_is_for_mesh_only(ana: Person, monkeypatch) -> None:
     team = {"kind": "Namespace", "metadata": {"name": "team", "annotations": {ALLOW: "mesh"}}}
-    monkeypatch.setattr(look, "_namespace", lambda kt: team)
+    monkeypatch.setattr("ktpy.policing.namespace", lambda kt: team)
 
     with pytest.raises(Forbidden, match="namespace/team asks for mesh instead of exchange"):
         look.must_allow_exchange(ana.kt, things.service(), ())
