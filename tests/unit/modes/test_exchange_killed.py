@@ -11,19 +11,18 @@ from ktpy import undo
 from ktpy.errors import KtError, Taken
 from ktpy.model import names
 from ktpy.model.diversion import holder_of, selector_of
-from ktpy.model.names import CLEAN_SECONDS, DEAD_SECONDS
+from ktpy.model.names import CLEAN_SECONDS
 from ktpy.model.ref import labels_of
 from ktpy.model.target import Target
 from ktpy.modes.exchange import exchange, looked
 from ktpy.upkeep.clean import clean, dead, strangers
-from ktpy.upkeep.recover import left_of, recover
+from ktpy.upkeep.recover import recover
 from tests.fakes import things
 from tests.fakes.api import FakeApi
+from tests.fakes.deaths import Walk, cleaned, recovered, same
 from tests.fakes.run import Person, essence, person
-from tests.fakes.wire import Killed
 
 SHOP = Target("Service", "shop")
-AT_MOST = 120  # calls of one exchange; the test says so when there are more
 
 
 def a_team() -> FakeApi:
@@ -41,73 +40,18 @@ def whole_run(user: Person) -> None:
         link.session.renew()
 
 
-def calls_of_a_whole_run() -> int:
-    user = person(a_team())
-    whole_run(user)
-    return len(user.wire.calls)
-
-
-CALLS = calls_of_a_whole_run()
-
-
-def cleaned(api: FakeApi, name: str = "bob") -> None:
-    """What a colleague's `ktpy clean` does, some minutes later."""
-    api.time += CLEAN_SECONDS + 40
-    other = person(api, name)
-    results = clean(other.kt, dead(other.kt, CLEAN_SECONDS), older_than=CLEAN_SECONDS)
-    assert not left_of(results)
-
-
-def recovered(api: FakeApi) -> None:
-    """What a colleague's `ktpy recover` does, half a minute later."""
-    api.time += DEAD_SECONDS + 2
-    results = recover(person(api, "bob").kt, None, force=False, ask=lambda question: False)
-    assert not left_of(results)
-
-
-def killed(number: int, when: str) -> FakeApi:
-    """The cluster as a run leaves it that is killed at its call NUMBER."""
-    api = a_team()
-    user = person(api)
-    user.wire.fail_at(number, Killed(), when=when)
-    with contextlib.suppress(Killed):
-        whole_run(user)
-    return api
-
-
-def test_an_exchange_has_as_many_calls_as_this_suite_kills() -> None:
-    assert 20 < CALLS < AT_MOST
+WALK = Walk(a_team, whole_run)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("give_back", [cleaned, recovered])
 def test_killed_at_any_call_it_is_given_back_by_anybody(give_back: Callable[[FakeApi], None], when: str) -> None:
-    before = essence(a_team())
-
-    for number in range(1, CALLS + 1):
-        wreck = killed(number, when)
-        give_back(wreck)
-        once = same(wreck)
-        give_back(wreck)
-
-        assert once == same(wreck) == plain(before), f"killed {when} call {number}"
+    WALK.is_given_back(give_back, when)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_cleaner_that_is_killed_too_leaves_what_the_next_one_finishes(when: str) -> None:
-    before = essence(a_team())
-    wreck = whole_hold()
-
-    for number in range(1, 30):
-        copy = wreck.snapshot()
-        copy.time += CLEAN_SECONDS + 40
-        bob = person(copy, "bob")
-        bob.wire.fail_at(number, Killed(), when=when)
-        with contextlib.suppress(Killed):
-            clean(bob.kt, dead(bob.kt, CLEAN_SECONDS), older_than=CLEAN_SECONDS)
-        cleaned(copy, "eve")
-
-        assert same(copy) == plain(before), f"the cleaner was killed {when} call {number}"
+    WALK.is_given_back_by_the_next(whole_hold(), when)
 
 
 def whole_hold() -> FakeApi:
@@ -117,19 +61,6 @@ def whole_hold() -> FakeApi:
         return api.snapshot()
 
 
-def same(api: FakeApi) -> object:
-    return plain(essence(api))
-
-
-def plain(found: dict[str, dict]) -> object:  # type: ignore[type-arg]
-    """Without uids and times, which differ between two clusters."""
-    drop = ("uid", "creationTimestamp")
-    return {
-        name: {**thing, "metadata": {k: v for k, v in thing["metadata"].items() if k not in drop}}
-        for name, thing in found.items()
-    }
-
-
 def test_a_snapshot_of_an_exchange_in_force_is_given_back_on_the_copy() -> None:
     wreck = whole_hold()
     (holder,) = undo.sessions(person(wreck).cluster)
@@ -137,7 +68,7 @@ def test_a_snapshot_of_an_exchange_in_force_is_given_back_on_the_copy() -> None:
     undo.give_back(person(wreck, "bob").cluster, holder.session)
     undo.give_back(person(wreck, "eve").cluster, holder.session)
 
-    assert same(wreck) == plain(essence(a_team()))
+    assert same(wreck) == same(a_team())
 
 
 def test_a_session_that_still_beats_is_not_cleaned() -> None:
@@ -182,7 +113,7 @@ def test_a_switch_that_arrives_after_clean_changes_nothing() -> None:
     with pytest.raises(Taken, match="ended by bob on bob-laptop"), exchange(ana.kt, plan):
         pytest.fail("it must not come into force")
 
-    assert after_clean == [plain(essence(a_team()))]
+    assert after_clean == [same(a_team())]
     assert same(api) == after_clean[0]
     assert all(selector_of(state) == things.SELECTOR for state in api.past("Service", "shop"))  # not for a moment
 
@@ -198,7 +129,7 @@ def test_a_session_whose_lease_was_deleted_stops_and_makes_no_new_one() -> None:
             link.session.renew()
 
     assert api.names("Lease") == []
-    assert same(api) == plain(essence(a_team()))
+    assert same(api) == same(a_team())
 
 
 def test_a_lease_orphaned_by_hand_leaves_nothing_behind() -> None:
@@ -210,7 +141,7 @@ def test_a_lease_orphaned_by_hand_leaves_nothing_behind() -> None:
 
     assert wreck.names("Pod") == ["shop-1"]
     assert wreck.names("Secret") == []
-    assert same(wreck) == plain(essence(a_team()))
+    assert same(wreck) == same(a_team())
 
 
 def test_a_service_given_back_by_hand_but_for_its_marks_is_tidied() -> None:
@@ -219,7 +150,7 @@ def test_a_service_given_back_by_hand_but_for_its_marks_is_tidied() -> None:
 
     cleaned(wreck)
 
-    assert same(wreck) == plain(essence(a_team()))
+    assert same(wreck) == same(a_team())
 
 
 # what is not ours
@@ -297,7 +228,7 @@ def test_a_second_user_who_races_to_the_same_service_is_refused_and_leaves_no_tr
         assert holder_of(service) == link.session.id
         assert same(api) == held
 
-    assert same(api) == plain(essence(a_team()))
+    assert same(api) == same(a_team())
 
 
 def test_a_race_between_reading_and_writing_has_one_winner() -> None:
@@ -317,7 +248,7 @@ def test_a_race_between_reading_and_writing_has_one_winner() -> None:
         with pytest.raises(KtError, match="taken by session bob"), exchange(ana.kt, plans["ana"]):
             pytest.fail("bob has it")
 
-    assert same(api) == plain(essence(a_team()))
+    assert same(api) == same(a_team())
 
 
 def test_nobody_may_read_secrets_and_nothing_beyond_the_published_role_is_asked() -> None:

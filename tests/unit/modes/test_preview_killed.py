@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -17,15 +16,14 @@ from ktpy.model.ref import Object, labels_of
 from ktpy.model.rights import INGRESS
 from ktpy.modes.preview import looked
 from ktpy.modes.preview import preview as previewed
-from ktpy.upkeep.clean import clean, dead, strangers
-from ktpy.upkeep.recover import left_of, recover
+from ktpy.upkeep.clean import dead, strangers
+from ktpy.upkeep.recover import recover
 from tests.fakes import things
 from tests.fakes.api import FakeApi
+from tests.fakes.deaths import Walk, cleaned, recovered, same
 from tests.fakes.run import Person, essence, person
-from tests.fakes.wire import Killed
 
 WANTED = Wanted("web", preview.routes(["5000:80,5001:81"]), external=True, host="web.example.com")
-AT_MOST = 120  # calls of one preview; the test says so when there are more
 
 
 def a_team() -> FakeApi:
@@ -48,40 +46,6 @@ def whole_run(user: Person) -> None:
         link.session.renew()
 
 
-def calls_of_a_whole_run() -> int:
-    user = a_user(a_team())
-    whole_run(user)
-    return len(user.wire.calls)
-
-
-CALLS = calls_of_a_whole_run()
-
-
-def cleaned(api: FakeApi, name: str = "bob") -> None:
-    """What a colleague's `ktpy clean` does, some minutes later; he has no rights on Ingresses."""
-    api.time += CLEAN_SECONDS + 40
-    other = person(api, name)
-    results = clean(other.kt, dead(other.kt, CLEAN_SECONDS), older_than=CLEAN_SECONDS)
-    assert not left_of(results)
-
-
-def recovered(api: FakeApi) -> None:
-    """What a colleague's `ktpy recover` does, half a minute later."""
-    api.time += DEAD_SECONDS + 2
-    results = recover(person(api, "bob").kt, None, force=False, ask=lambda question: False)
-    assert not left_of(results)
-
-
-def killed(number: int, when: str) -> FakeApi:
-    """The cluster as a run leaves it that is killed at its call NUMBER."""
-    api = a_team()
-    user = a_user(api)
-    user.wire.fail_at(number, Killed(), when=when)
-    with contextlib.suppress(Killed):
-        whole_run(user)
-    return api
-
-
 def whole_hold() -> FakeApi:
     """What kill -9 leaves of a preview in force."""
     api = a_team()
@@ -90,58 +54,24 @@ def whole_hold() -> FakeApi:
         return api.snapshot()
 
 
-def same(api: FakeApi) -> object:
-    return plain(essence(api))
-
-
-def plain(found: dict[str, Object]) -> object:
-    """Without uids and times, which differ between two clusters."""
-    drop = ("uid", "creationTimestamp")
-    return {
-        name: {**thing, "metadata": {k: v for k, v in thing["metadata"].items() if k not in drop}}
-        for name, thing in found.items()
-    }
-
-
 def service(api: FakeApi, name: str = "web") -> Object:
     found = api.read("Service", name)
     assert found is not None
     return found
 
 
-def test_a_preview_has_as_many_calls_as_this_suite_kills() -> None:
-    assert 20 < CALLS < AT_MOST
+WALK = Walk(a_team, whole_run, a_user)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("give_back", [cleaned, recovered])
 def test_killed_at_any_call_nothing_is_left_by_anybodys_clean(give_back: Callable[[FakeApi], None], when: str) -> None:
-    before = plain(essence(a_team()))
-
-    for number in range(1, CALLS + 1):
-        wreck = killed(number, when)
-        give_back(wreck)
-        once = same(wreck)
-        give_back(wreck)
-
-        assert once == same(wreck) == before, f"killed {when} call {number}"
+    WALK.is_given_back(give_back, when)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_cleaner_that_is_killed_too_leaves_what_the_next_one_finishes(when: str) -> None:
-    before = plain(essence(a_team()))
-    wreck = whole_hold()
-
-    for number in range(1, 30):
-        copy = wreck.snapshot()
-        copy.time += CLEAN_SECONDS + 40
-        bob = person(copy, "bob")
-        bob.wire.fail_at(number, Killed(), when=when)
-        with contextlib.suppress(Killed):
-            clean(bob.kt, dead(bob.kt, CLEAN_SECONDS), older_than=CLEAN_SECONDS)
-        cleaned(copy, "eve")
-
-        assert same(copy) == before, f"the cleaner was killed {when} call {number}"
+    WALK.is_given_back_by_the_next(whole_hold(), when)
 
 
 def test_giving_back_deletes_the_service_before_the_shadow_and_the_lease_last() -> None:
@@ -199,7 +129,7 @@ def test_a_dead_one_is_recovered_by_its_name() -> None:
     (result,) = recover(person(wreck, "bob").kt, "web", force=False, ask=lambda question: False)
 
     assert "service/web taken away" in result.report.did
-    assert same(wreck) == plain(essence(a_team()))
+    assert same(wreck) == same(a_team())
 
 
 def test_a_living_one_is_not_recovered_by_its_name() -> None:
@@ -224,7 +154,7 @@ def test_a_lease_orphaned_by_hand_leaves_nothing_behind(pod_too: bool) -> None:
 
     cleaned(wreck)
 
-    assert same(wreck) == plain(essence(a_team()))
+    assert same(wreck) == same(a_team())
 
 
 # what is not ours

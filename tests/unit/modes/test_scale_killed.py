@@ -10,21 +10,20 @@ import pytest
 from ktpy import undo
 from ktpy.errors import Taken
 from ktpy.model import names
-from ktpy.model.names import CLEAN_SECONDS, DEAD_SECONDS
+from ktpy.model.names import CLEAN_SECONDS
 from ktpy.model.ref import Object, annotations_of, labels_of
 from ktpy.model.scaling import replicas_of
 from ktpy.model.target import Target
 from ktpy.modes.scale import exchange, looked
 from ktpy.upkeep.clean import clean, dead
-from ktpy.upkeep.recover import left_of, recover
 from tests.fakes import things
 from tests.fakes.api import FakeApi
-from tests.fakes.controller import alike, controlled
-from tests.fakes.run import Person, essence, person
+from tests.fakes.controller import controlled
+from tests.fakes.deaths import Walk, cleaned, recovered, same
+from tests.fakes.run import Person, person
 from tests.fakes.wire import Killed
 
 SHOP = Target("Service", "shop")
-AT_MOST = 120  # calls of one run; the test says so when there are more
 KINDS = ("Deployment", "StatefulSet")
 
 
@@ -46,47 +45,11 @@ def whole_run(user: Person) -> None:
         link.session.renew()
 
 
-def calls_of_a_whole_run() -> int:
-    user = person(a_team())
-    whole_run(user)
-    return len(user.wire.calls)
-
-
-CALLS = calls_of_a_whole_run()
-
-
-def cleaned(api: FakeApi, name: str = "bob") -> None:
-    """What a colleague's `ktpy clean` does, some minutes later."""
-    api.time += CLEAN_SECONDS + 40
-    other = person(api, name)
-    assert not left_of(clean(other.kt, dead(other.kt, CLEAN_SECONDS), older_than=CLEAN_SECONDS))
-
-
-def recovered(api: FakeApi) -> None:
-    """What a colleague's `ktpy recover shop` does, half a minute later."""
-    api.time += DEAD_SECONDS + 2
-    assert not left_of(recover(person(api, "bob").kt, "shop", force=False, ask=lambda question: False))
-
-
-def killed(number: int, when: str) -> FakeApi:
-    """The cluster as a run leaves it that is killed at its call NUMBER."""
-    api = a_team()
-    user = person(api)
-    user.wire.fail_at(number, Killed(), when=when)
-    with contextlib.suppress(Killed):
-        whole_run(user)
-    return api
-
-
 def whole_hold(kind: str = "Deployment") -> FakeApi:
     """What kill -9 leaves of it in force."""
     api = a_team(kind)
     with exchange(person(api).kt, looked(person(api).kt, SHOP, ())):
         return api.snapshot()
-
-
-def same(api: FakeApi) -> object:
-    return alike(essence(api))
 
 
 def shop(api: FakeApi, kind: str = "Deployment") -> Object:
@@ -95,45 +58,28 @@ def shop(api: FakeApi, kind: str = "Deployment") -> Object:
     return found
 
 
-def test_a_run_has_as_many_calls_as_this_suite_kills() -> None:
-    assert 20 < CALLS < AT_MOST
+def shop_recovered(api: FakeApi) -> None:
+    recovered(api, "shop")
+
+
+WALK = Walk(a_team, whole_run)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("give_back", [cleaned, recovered])
+@pytest.mark.parametrize("give_back", [cleaned, shop_recovered])
 def test_killed_at_any_call_its_replicas_are_given_back_by_anybody(
     give_back: Callable[[FakeApi], None], when: str
 ) -> None:
-    before = same(a_team())
-
-    for number in range(1, CALLS + 1):
-        wreck = killed(number, when)
-        give_back(wreck)
-        once = same(wreck)
-        give_back(wreck)
-
-        assert once == same(wreck) == before, f"killed {when} call {number}"
+    WALK.is_given_back(give_back, when)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_cleaner_that_is_killed_too_leaves_what_the_next_one_finishes(when: str) -> None:
-    before = same(a_team())
-    wreck = whole_hold()
-
-    for number in range(1, 35):
-        copy = wreck.snapshot()
-        copy.time += CLEAN_SECONDS + 40
-        bob = person(copy, "bob")
-        bob.wire.fail_at(number, Killed(), when=when)
-        with contextlib.suppress(Killed):
-            clean(bob.kt, dead(bob.kt, CLEAN_SECONDS), older_than=CLEAN_SECONDS)
-        cleaned(copy, "eve")
-
-        assert same(copy) == before, f"the cleaner was killed {when} call {number}"
+    WALK.is_given_back_by_the_next(whole_hold(), when)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("give_back", [cleaned, recovered])
+@pytest.mark.parametrize("give_back", [cleaned, shop_recovered])
 @pytest.mark.parametrize("orphan", [True, False])
 def test_a_session_whose_lease_was_deleted_is_found_by_its_mark_on_the_workload(
     kind: str, give_back: Callable[[FakeApi], None], orphan: bool
