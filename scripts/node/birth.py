@@ -69,6 +69,8 @@ def _become_init(cluster: Cluster) -> None:
     nothing = os.open("/dev/null", os.O_RDONLY)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
+    # What whoever started us has open would stay open as long as the cluster lives: a lock, or a pipe that is read.
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     os.chdir("/")
     scripts = str(Path(__file__).resolve().parent.parent)
     env = {"PYTHONPATH": scripts, "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.defpath, "LANG": "C.UTF-8"}

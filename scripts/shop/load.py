@@ -3,6 +3,7 @@
     load.py URL --count 1000 [--at-once 16]       so many, each on a new connection
     load.py URL --rate 200 --seconds 10           new connections at a steady pace
     load.py URL --keep 20 --seconds 10            so many kept connections, a request on each every 0.1 s
+    load.py URL URL … --rate 50 --seconds 10      to each of them in turn; with --keep too
     load.py URL --echo 100000000 [--half-close]   so many random bytes there and back, compared
 
 --until-told instead of --seconds: until stdin ends. --http 1.0, and --close client (who closes first), for --count.
@@ -15,20 +16,33 @@ import argparse
 import asyncio
 import collections
 import hashlib
+import itertools
 import json
 import random
 import sys
 import threading
 import time
+import typing
 from urllib.parse import urlsplit
 
 CHUNK = 65536
 
 
+class Place(typing.NamedTuple):
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def of(cls, url):
+        where = urlsplit(url)
+        return cls(where.hostname, where.port or 80, where.path or "/")
+
+
 class Load:
     def __init__(self, chosen):
-        where = urlsplit(chosen.url)
-        self.host, self.port, self.path = where.hostname, where.port or 80, where.path or "/"
+        self.places = [Place.of(url) for url in chosen.url]
+        self.place = self.places[0]
         self.timeout, self.version, self.each = chosen.timeout, chosen.http, chosen.each
         self.client_closes = chosen.close == "client"
         self.headers = "".join(f"{header}\r\n" for header in chosen.header)
@@ -37,10 +51,10 @@ class Load:
         self.first_failure, self.slowest = None, 0.0
         self.told = asyncio.Event()
 
-    async def once(self, streams=None):
+    async def once(self, place, streams=None):
         started = time.time()
         try:
-            who = await asyncio.wait_for(self.ask(streams), self.timeout)
+            who = await asyncio.wait_for(self.ask(place, streams), self.timeout)
             self.answers[who] += 1
             self.slowest = max(self.slowest, time.time() - started)
             if self.each:
@@ -48,18 +62,18 @@ class Load:
         except (OSError, ValueError, EOFError, TimeoutError) as error:
             reason = type(error).__name__
             self.failed[reason] += 1
-            self.first_failure = self.first_failure or [started, reason]
+            self.first_failure = self.first_failure or [started, reason, place.host]
             if self.each:
                 print(f"{started:.4f} !{reason}", flush=True)
             return False
         return True
 
-    async def ask(self, streams):
-        reader, writer = streams or await asyncio.open_connection(self.host, self.port)
+    async def ask(self, place, streams):
+        reader, writer = streams or await asyncio.open_connection(place.host, place.port)
         try:
             close = "" if streams or self.client_closes else "Connection: close\r\n"
             writer.write(
-                f"GET {self.path} HTTP/{self.version}\r\nHost: {self.host}\r\n{self.headers}{close}\r\n".encode()
+                f"GET {place.path} HTTP/{self.version}\r\nHost: {place.host}\r\n{self.headers}{close}\r\n".encode()
             )
             head = await reader.readuntil(b"\r\n\r\n")
             length = body_length(head)
@@ -80,7 +94,7 @@ class Load:
 
         async def one():
             async with places:
-                await self.once()
+                await self.once(self.place)
 
         await asyncio.gather(*(one() for _ in range(number)))
 
@@ -88,7 +102,7 @@ class Load:
         started, running, number = time.monotonic(), set(), 0
         while number < rate * seconds and not self.told.is_set():
             await asyncio.sleep(max(0.0, started + number / rate - time.monotonic()))
-            task = asyncio.create_task(self.once())
+            task = asyncio.create_task(self.once(self.places[number % len(self.places)]))
             running.add(task)
             task.add_done_callback(running.discard)
             number += 1
@@ -97,23 +111,24 @@ class Load:
     async def keep(self, number, seconds):
         until = time.monotonic() + seconds
 
-        async def one():
-            streams = await asyncio.open_connection(self.host, self.port)
-            while time.monotonic() < until and not self.told.is_set() and await self.once(streams):
+        async def one(place):
+            streams = await asyncio.open_connection(place.host, place.port)
+            while time.monotonic() < until and not self.told.is_set() and await self.once(place, streams):
                 if streams[1] in self.asked_to_reopen:  # by the server: no failure
                     self.asked_to_reopen.discard(streams[1])
                     streams[1].close()
-                    streams = await asyncio.open_connection(self.host, self.port)
+                    streams = await asyncio.open_connection(place.host, place.port)
                 await asyncio.sleep(0.1)
             streams[1].close()
 
-        await asyncio.gather(*(one() for _ in range(number)))
+        await asyncio.gather(*(one(place) for place in itertools.islice(itertools.cycle(self.places), number)))
 
     async def echo(self, length, half_close):
         """LENGTH random bytes to /echo, or after the line `echo` with our FIN before their last byte came back."""
-        reader, writer = await asyncio.open_connection(self.host, self.port)
+        host, port, _ = self.place
+        reader, writer = await asyncio.open_connection(host, port)
         sent, came = hashlib.sha256(), hashlib.sha256()
-        head = f"POST /echo HTTP/1.1\r\nHost: {self.host}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        head = f"POST /echo HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
         writer.write(b"echo\n" if half_close else head.encode())
 
         async def send():
@@ -150,7 +165,7 @@ def body_length(head):
 
 def words():
     parser = argparse.ArgumentParser()
-    parser.add_argument("url")
+    parser.add_argument("url", nargs="+")
     parser.add_argument("--count", type=int)
     parser.add_argument("--at-once", type=int, default=16)
     parser.add_argument("--rate", type=float)

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import json
-import signal
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from ktpy.model.names import PREVIEW, ROLE, SELF, SESSION
 from tests.e2e.harness import manifests
-from tests.e2e.harness.apiproxy import nth
 from tests.e2e.harness.calm import calm
 from tests.e2e.harness.client import InCluster
 from tests.e2e.harness.laptop import Server, serving
 from tests.e2e.harness.manifests import Manifest
 from tests.e2e.harness.people import Person
 from tests.e2e.harness.process import Ktpy
-from tests.e2e.harness.proxied import Proxied, proxied
 from tests.e2e.harness.space import Space, published_role
 from tests.e2e.harness.until import until
 
 USAGE, HELD, FORBIDDEN = 2, 4, 5
 CLEAN = ("clean", "--older-than", "0")
-AT_ONCE = 14
 OF_ONE_OBJECT = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "generation", "ownerReferences")
 
 
@@ -220,55 +213,6 @@ def test_after_kill_9_another_users_clean_leaves_nothing(
     assert done.code == 0, done.said
     assert "service/killed taken away" in done.said
     space.wait_same(before, seconds=15)  # the Ingress is the garbage collector's
-
-
-def die(who: Proxied, name: str, server: Server, number: int, when: str) -> None:
-    """A preview from its start through its end, killed at its API call NUMBER."""
-    kill = who.proxy.kill_after if when == "after" else who.proxy.kill_before
-    kill(nth(number))
-    words = ("preview", name, "--expose", f"{server.port}:80", "--timeout", "120")
-    with who.person.start(*words) as session:
-        who.proxy.victim(session.pid)
-        with contextlib.suppress(AssertionError):  # most die before
-            session.wait_ready(60)
-            session.interrupt()
-        code = session.wait(60)
-    if code == 0:
-        assert len(who.proxy.calls) < number, f"{name}: call {number} was there, and it was not killed"
-    else:
-        assert code == -signal.SIGKILL, session.said()
-
-
-def writes(ana: Person, server: Server) -> Sequence[int]:
-    """The numbers of the calls of an undisturbed run that change something."""
-    with proxied(ana) as (who,):
-        with who.person.start("preview", "calm", "--expose", f"{server.port}:80") as session:
-            who.proxy.victim(session.pid)
-            session.wait_ready()
-            ended(session)
-        print("the calls of a run:", *who.proxy.calls, sep="\n")
-        return [call.number for call in who.proxy.calls if call.is_write]
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_at_any_writing_call_it_is_taken_away_by_another_user(
-    space: Space, ana: Person, bob: Person, server: Server, when: str
-) -> None:
-    before = calm(space)
-    numbers = writes(ana, server)
-    assert 5 < len(numbers) <= AT_ONCE
-    with proxied(ana, len(numbers)) as anas, ThreadPoolExecutor(len(numbers)) as threads:
-        ends = [
-            threads.submit(die, who, f"dying-{number}", server, number, when)
-            for who, number in zip(anas, numbers, strict=True)
-        ]
-        for end in ends:
-            end.result()
-
-    done = bob.run(*(CLEAN if when == "before" else ("recover", "--force")))
-
-    assert done.code == 0, done.said
-    space.wait_same(before, seconds=15)
 
 
 # what is somebody else's

@@ -114,9 +114,9 @@ class InCluster:
         """scripts/shop/load.py to its end."""
         return Result.of(self.run("python3", "/load.py", url, *options))
 
-    def loading(self, url: str, *options: str) -> Running:
-        """The same, while the test goes on; give --seconds, or end it by `stop` with --until-told."""
-        return Running(self._words("python3", "/load.py", url, *options))
+    def loading(self, *words: str) -> Running:
+        """The same with these WORDS, while the test goes on; give --seconds, or end it by `stop` with --until-told."""
+        return Running(self._words("python3", "/load.py", *words))
 
     def ask(self, url: str) -> str:
         """Which service answers one request on a new connection; the failure where none does."""

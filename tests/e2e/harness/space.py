@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,13 +74,17 @@ class Space:
         moving = any("being deleted" in thing or snapshot.goes_with_pods(thing) for thing in found.values())
         return None if moving else found
 
-    def wait_same(self, before: snapshot.Snapshot, *, seconds: float = 5.0) -> float:
-        """Until all is as BEFORE; the seconds it took. Raises AssertionError with the difference.
+    def wait_same(
+        self, before: snapshot.Snapshot, *, seconds: float = 5.0,
+        of: Callable[[snapshot.Snapshot], snapshot.Snapshot] = lambda all_: all_,
+    ) -> float:  # fmt: skip
+        """Until all is as BEFORE, or that part OF it; the seconds it took. Raises AssertionError with the difference.
 
         Only the end of pods that are deleted already may take PATIENCE_SECONDS.
         """
         started = time.monotonic()
-        while different := snapshot.difference(before, after := snapshot.taken(self.node, self.name)):
+        before = of(before)
+        while different := snapshot.difference(before, after := of(snapshot.taken(self.node, self.name))):
             took = time.monotonic() - started
             if took > seconds and not (took < PATIENCE_SECONDS and snapshot.is_only_ending(before, after)):
                 raise AssertionError(f"namespace {self.name} differs after {took:.1f} s:\n{different}")
