@@ -276,7 +276,7 @@ class _Lost:
         """Errors: NotFound where it was deleted; Taken where a controller takes it back again and again."""
         ref = self._plan.ref
         if service is None:
-            raise NotFound(f"{ref} was deleted while it was meshed.")
+            raise NotFound(f"{ref} was deleted while this laptop answered for it.")
         self._session.renew()  # raises Taken with the name of whoever ended this session
         who, now = last_writer(service), time.monotonic()
         self._flips = [at for at in self._flips if now - at < FLIP_SECONDS] + [now]

@@ -113,7 +113,7 @@ def test_a_session_killed_at_any_api_call_is_given_back_by_another_user(
     with workloads(crowd, way):
         before = calm(crowd)
         calls = calls_of(ana, way, laptop.port)
-        crowd.wait_same(before, of=of)
+        crowd.wait_same(before, seconds=30, of=of)
         print("the calls of a run:", *calls, sep="\n")
         for number, together in enumerate(batches(way, calls)):
             asking = Asking(crowd.client(), way.urls, way.sides)
@@ -182,7 +182,7 @@ def eves(crowd: Space, laptop: Server) -> Iterator[Ktpy]:
         assert set(crowd.client().load(f"http://{HELD}/", "--count", "5", "--header", "version: eve").answers) == {
             "laptop"
         }
-        session.wait_event("note", lambda event: "first" in event["text"])
+        session.wait_event("first-request")
         yield session
         session.interrupt()
         assert session.wait(30) == 0, session.said()
@@ -196,7 +196,7 @@ def test_who_lives_never_notices_that_others_who_join_are_killed(
     ana, told, living = crowd.person("ana"), Told(JOINING), eves.wait_ready()["session"]
     before, said = crowd.snapshot(), eves.said()
     calls = calls_of(ana, JOINING, laptop.port)
-    crowd.wait_same(before, of=lasting)
+    crowd.wait_same(before, seconds=30, of=lasting)
     for together in batches(JOINING, calls):
         unmarked = Asking(crowd.client(), JOINING.urls, JOINING.sides)
         hers = Asking(crowd.client(), JOINING.urls, ("laptop",), "--header", "version: eve")
