@@ -13,6 +13,7 @@ from ktpy_router.table import BadTable, Table
 
 def main() -> int:
     """Its exit code: 0 after a clean drain."""
+    launch.hold_signals()
     gc.disable()  # until all is imported, a second of mitmproxy's; looking for garbage meanwhile takes a tenth more
     settings = parse(sys.argv[1:])
     launch.name_process("main")

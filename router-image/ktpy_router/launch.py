@@ -140,8 +140,7 @@ class Family:
         self._code = 0
 
     def tend(self) -> int:
-        """Until SIGTERM and the end of all workers; the exit code. Signals are blocked, and taken one by one here."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        """Until SIGTERM and the end of all workers; the exit code. Signals are held, and taken one by one here."""
         while True:
             now = time.monotonic()
             self._start_due(now)
@@ -223,6 +222,15 @@ class Family:
         for pid, (role, _) in self._living.items():  # ours until we reap them, so no pid can be another's
             if which(role):
                 os.kill(pid, number)
+
+
+def hold_signals() -> None:
+    """Keep what comes until `tend` takes it.
+
+    A signal to PID 1 that is neither held nor handled is dropped by the kernel: a pod that is deleted while it still
+    imports would stay for the whole of its grace period.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
 def fork(role: Role) -> int:

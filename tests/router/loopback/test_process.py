@@ -132,6 +132,34 @@ def test_what_was_pushed_outlives_the_router(tmp_path):
             assert fetch(running.port, headers={"version": "ana"}).body == b"original", "the mounted one is newer"
 
 
+# The router, which gets a TERM at the first import of mitmproxy. As PID 1 it would never hear of one that nobody holds.
+TOLD_EARLY = """
+import os, runpy, signal, sys
+
+class Early:
+    def find_spec(self, name, path=None, target=None):
+        if name == "mitmproxy":
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+sys.meta_path.insert(0, Early())
+runpy.run_module("ktpy_router", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_a_term_that_comes_while_it_still_imports_is_not_lost(tmp_path):
+    port, control = free_port(), free_port()
+    (tmp_path / "t.json").write_text(json.dumps(table(f"127.0.0.1:{free_port()}", listen=port)))
+    words = ["--table", str(tmp_path / "t.json"), "--run-dir", str(tmp_path), "--control-port", str(control)]
+
+    ended = subprocess.run(
+        [sys.executable, "-c", TOLD_EARLY, *words], capture_output=True, text=True, timeout=30,
+        env={"PYTHONPATH": str(ROOT / "router-image")},
+    )  # fmt: skip
+
+    assert ended.returncode in (0, 1), ended.stderr  # a worker that has only begun does not end cleanly
+
+
 def start(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ktpy_router", *words]
     environment = {"PYTHONPATH": str(ROOT / "router-image")}
