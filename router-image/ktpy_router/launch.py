@@ -225,11 +225,7 @@ class Family:
 
 
 def hold_signals() -> None:
-    """Keep what comes until `tend` takes it.
-
-    A signal to PID 1 that is neither held nor handled is dropped by the kernel: a pod that is deleted while it still
-    imports would stay for the whole of its grace period.
-    """
+    """Keep what comes until `tend` takes it: what PID 1 neither holds nor handles, the kernel drops."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
