@@ -36,7 +36,8 @@ class Place(typing.NamedTuple):
     @classmethod
     def of(cls, url):
         where = urlsplit(url)
-        return cls(where.hostname, where.port or 80, where.path or "/")
+        query = f"?{where.query}" if where.query else ""
+        return cls(where.hostname, where.port or 80, (where.path or "/") + query)
 
 
 class Load:
