@@ -38,6 +38,7 @@ MODE_SCALE = "scale"
 MODE_MANUAL = "mesh-manual"  # the mode of a session whose shadow is one more pod of the Service
 
 SSH_PORT = 2222
+PULSE_PORT = 2223  # or the next one that is free
 SSH_USER = "tunnel"
 SHADOW_UID = 10001
 

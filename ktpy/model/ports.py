@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ktpy.errors import KtError, NotFound, Usage
+from ktpy.model import names
 from ktpy.model.ref import Object
 
 LAPTOP = "127.0.0.1"
@@ -211,6 +212,12 @@ def chosen(wanted: Sequence[Expose], name: str, ports: Sequence[ServicePort], co
 def pod_ports(routes: Sequence[Route]) -> tuple[PodPort, ...]:
     """The ports of the shadow, each once; a number may stand under several names."""
     return tuple(dict.fromkeys(route.pod for route in routes))
+
+
+def pulse_port(routes: Sequence[Route]) -> int:
+    """The port of the shadow at which ktpy itself answers: one that no program of the laptop needs."""
+    taken = {route.pod.number for route in routes}
+    return next(port for port in range(names.PULSE_PORT, names.PULSE_PORT + len(taken) + 1) if port not in taken)
 
 
 def arrivals(routes: Sequence[Route]) -> Mapping[int, tuple[str, int]]:

@@ -14,7 +14,7 @@ from ktpy.model import manifests, names
 from ktpy.model.events import Note, Step, Tunnel, Waiting
 from ktpy.model.image import how_to_bring
 from ktpy.model.podstate import Phase, PodState, state_of
-from ktpy.model.ports import Route, arrivals, pod_ports
+from ktpy.model.ports import Route, arrivals, pod_ports, pulse_port
 from ktpy.model.ref import Object
 from ktpy.net.keys import SessionKeys
 from ktpy.session import Session
@@ -219,7 +219,7 @@ def linked(
     Resources: leaving closes the tunnel; pod and Secret go with the session.
     """
     keys = SessionKeys.make()
-    line = keys.authorized_line([port.number for port in pod_ports(routes)])
+    line = keys.authorized_line([*(port.number for port in pod_ports(routes)), pulse_port(routes)])
     files = {"ssh_host_ed25519_key": keys.host_private, "authorized_keys": f"{line}\n"}
     secret = manifests.key_secret(session.id, session.owner, files)
 
@@ -291,4 +291,5 @@ def _tunnel(kt: Kt, shadow: Shadow, keys: SessionKeys, routes: Sequence[Route]) 
     from ktpy.net.tunnel import Arrival
 
     points = [Arrival(pod, host, port) for pod, (host, port) in arrivals(routes).items()]
-    return kt.tunnel(dial, keys, points, on_state=on_state, on_first=kt.stop.poke)
+    pulse = pulse_port(routes)
+    return kt.tunnel(dial, keys, points, pulse=pulse, on_state=on_state, on_first=kt.stop.poke)

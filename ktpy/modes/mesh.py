@@ -261,6 +261,7 @@ def row_for(session: SessionId, plan: Plan, address: str) -> Row:
     return Row(
         id=session, mark=plan.match.mark, owner=session, since=0, conditions=plan.match.conditions, to=to,
         strict=manners.strict, hold=manners.hold, mirror=manners.mirror, inspect=manners.inspect,
+        pulse=f"{host}:{ports.pulse_port(plan.routes)}",
         add=tuple((name.lower().encode(), value.encode()) for name, value in manners.add),
     )  # fmt: skip
 

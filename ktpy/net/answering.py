@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ktpy.net.channel import Channel
 from ktpy.net.counters import Counters
-from ktpy.net.echo import Asking, Held
+from ktpy.net.echo import Asking, Echo, Held
 from ktpy.net.pump import Opening, Pump
 from ktpy.net.relay import READ_SIZE, Relay
 
@@ -36,9 +36,12 @@ class Answering:
         arrivals: Sequence[Arrival],
         counters: Counters,
         *,
+        pulse: int = 0,
         connect_timeout: float,
         on_refused: Callable[[Arrival, str], None],
     ) -> None:
+        """PULSE: the pod port at which this process itself answers; 0: there is none."""
+        self._pulse = pulse
         self._by_port = {arrival.pod_port: arrival for arrival in arrivals}
         self._counters = counters
         self._timeout = connect_timeout
@@ -54,7 +57,9 @@ class Answering:
     def opening(self, pump: Pump, opening: Opening) -> None:
         """RFC 4254 §7.2."""
         arrival = self._by_port.get(opening.port)
-        if arrival is None:
+        if opening.port == self._pulse:
+            pump.accept(opening, Echo())
+        elif arrival is None:
             pump.refuse(opening, f"nothing on the laptop answers for port {opening.port}")
         elif opening.origin in LOOPBACK and self._words(opening.port):
             self._hold(pump, opening, arrival)

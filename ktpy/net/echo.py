@@ -9,6 +9,7 @@ from collections.abc import Callable
 from ktpy.errors import TunnelLost
 
 SIZE = 32
+MOST = 64  # bytes of a pulse that are outstanding: a router asks with one
 
 
 class Asking(asyncio.Protocol):
@@ -39,6 +40,20 @@ class Asking(asyncio.Protocol):
         if not self.heard.done():
             self.heard.set_exception(TunnelLost(f"the probe through the shadow pod failed: {why}"))
             self.heard.exception()
+
+
+class Echo(asyncio.Protocol):
+    """Answers each byte, so that whoever asks knows that this laptop is awake. Who wants more than that is left."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if len(data) > MOST or self._transport.get_write_buffer_size() > MOST:
+            self._transport.abort()
+        else:
+            self._transport.write(data)
 
 
 class Held(asyncio.Protocol):

@@ -31,7 +31,8 @@ class Tunnel:
     """Resources: one thread with an event loop, and all sockets in it; leaving the block ends them.
 
     Errors: entering raises the KtError that kept it from coming up; later ones are states, given to ON_STATE in the
-    tunnel's own thread. BIND is the address that the pod listens on; "" is every address (RFC 4254 §7.1).
+    tunnel's own thread. PULSE is a port of the pod at which this process itself answers, 0 for none. BIND is the
+    address that the pod listens on; "" is every address (RFC 4254 §7.1).
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Tunnel:
         on_state: Callable[[TunnelState], None] = lambda _: None,
         on_refused: Callable[[Arrival, str], None] = lambda _, __: None,
         on_first: Callable[[], None] = lambda: None,
+        pulse: int = 0,
         bind: str = "",
         user: str = USER,
         timeouts: Timeouts = PATIENT,
@@ -50,7 +52,7 @@ class Tunnel:
     ) -> None:
         self._dial, self._keys, self._arrivals = dial, keys, tuple(arrivals)
         self._on_state, self._on_refused = on_state, on_refused
-        self._bind, self._user = bind, user
+        self._pulse, self._bind, self._user = pulse, bind, user
         self._timeouts, self._limits = timeouts, limits
         self._counters = Counters(on_first)
         self._ready: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -175,12 +177,13 @@ class Tunnel:
         self._answering = Answering(
             self._arrivals,
             self._counters,
+            pulse=self._pulse,
             connect_timeout=self._timeouts.connect,
             on_refused=self._on_refused,
         )
         self._mending = Mending(
             self._connect_link,
-            [arrival.pod_port for arrival in self._arrivals],
+            [*(arrival.pod_port for arrival in self._arrivals), *([self._pulse] if self._pulse else [])],
             bind=self._bind,
             timeouts=self._timeouts,
             on_state=self._tell,

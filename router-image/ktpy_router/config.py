@@ -37,6 +37,10 @@ class Config:
     """Between two tries to find an upstream alive again."""
     stays_seconds: float = 0.05
     """A connection that lives this long shows that the upstream is back, and is no tunnel with a closed far end."""
+    pulse_seconds: float = 0.25
+    """Between two questions to a laptop whether it is awake."""
+    silent_seconds: float = 0.9
+    """A laptop that does not answer that for so long sleeps, or has lost its network."""
     closes_to_open: int = 3
     """So many connections in a row that end without a byte of an answer open the breaker."""
     linger_seconds: float = 5.0

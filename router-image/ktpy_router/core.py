@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ktpy_router.config import Config
 from ktpy_router.match import Chooser
+from ktpy_router.pulse import Pulses
 from ktpy_router.stats import PortStats, RowStats
 from ktpy_router.table import Port, Row, Table
 from ktpy_router.upstream import Upstream
@@ -27,6 +28,10 @@ class ClientLike(Protocol):
 
     def abort(self) -> None:
         """Close at once."""
+
+    def silent(self, upstream: Upstream, since: float) -> None:
+        """The laptop behind UPSTREAM sleeps: requests that were sent to it after SINCE, and have no answer yet, are
+        to go elsewhere. Older ones have reached it."""
 
 
 class PortState:
@@ -79,6 +84,7 @@ class Core:
         """Who has yet to be looked at in this turn."""
         self._share = 1
         self._upstreams: dict[tuple[str, bool], Upstream] = {}
+        self._pulses = Pulses(config, self._silent)
         for port in table.ports:
             default = self.upstream(port.default, inspect=False)
             self.ports[port.listen] = PortState(self, port, table.chooser(port.listen), default)
@@ -98,6 +104,7 @@ class Core:
             state.default = self.upstream(port.default, inspect=False)
             state.chooser = in_force.chooser(port.listen)
         self._forget_upstreams(in_force)
+        self._pulses.follow(in_force.rows)
 
     def pass_over(self, ids: frozenset[str]) -> None:
         """Choose none of these rows from here on, and all others again. The table stays what it is."""
@@ -144,6 +151,7 @@ class Core:
 
     def close(self) -> None:
         """The worker ends: what runs beside is cancelled."""
+        self._pulses.stop()
         for task in tuple(self._tasks):
             task.cancel()
 
@@ -152,8 +160,16 @@ class Core:
         key = (address, inspect and self.inspector is not None)
         found = self._upstreams.get(key)
         if found is None:
-            found = self._upstreams[key] = Upstream(address, self.config, via=self.inspector if inspect else None)
+            via = self.inspector if inspect else None
+            found = Upstream(address, self.config, via=via, is_silent=self._pulses.is_silent)
+            self._upstreams[key] = found
         return found
+
+    def _silent(self, addresses: frozenset[str], since: float) -> None:
+        for upstream in [one for (address, _), one in self._upstreams.items() if address in addresses]:
+            upstream.silent()
+            for client in tuple(self.clients):
+                client.silent(upstream, since)
 
     def _forget_upstreams(self, table: Table) -> None:
         named = {(port.default, False) for port in table.ports}

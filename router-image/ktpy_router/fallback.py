@@ -15,6 +15,8 @@ class Failure(enum.Enum):
     """It refused, or did not accept in time: nothing was sent."""
     CLOSED_FRESH = enum.auto()
     """A new connection was closed before the first byte of an answer: so does a tunnel whose far end is down."""
+    SILENT = enum.auto()
+    """Its laptop fell asleep, or lost its network, after the request was sent: it may get it when it wakes up."""
     CLOSED_REUSED = enum.auto()
     """A connection that had served was closed before the first byte: mostly, its keep-alive limit had just passed."""
     BAD = enum.auto()
@@ -52,6 +54,8 @@ class Plight(NamedTuple):
 def decide(failure: Failure, plight: Plight) -> Action:
     """A request that was sent on a reused connection may have been carried out, so only idempotent ones go again.
 
+    Neither does one go elsewhere that a sleeping laptop may find when it wakes up, unless it is idempotent.
+
     A fresh connection to a row's upstream that closes without a byte is taken for a tunnel without a far end, for any
     method. What the original does with it is its own affair, so there is no second try there.
     """
@@ -59,7 +63,7 @@ def decide(failure: Failure, plight: Plight) -> Action:
         return Action.ANSWER_502
     if failure is Failure.CLOSED_REUSED:
         return Action.RETRY if plight.idempotent else Action.ANSWER_502
-    if not plight.row:
+    if not plight.row or (failure is Failure.SILENT and not plight.idempotent):
         return Action.ANSWER_502
     if plight.hold > 0:
         return Action.HOLD

@@ -117,6 +117,11 @@ class Asking(Answering):
             up.upstream.closed_early()
         self._failed(failure, up.upstream, why)
 
+    def silent(self, upstream: Upstream, since: float) -> None:
+        up = self.up
+        if up and up.upstream is upstream and up.waits and self.begun > since and not self.answering:
+            self.upstream_failed(Failure.SILENT, "is asleep, or has lost its network")
+
     async def _connect(self, upstream: Upstream) -> None:
         """Cancelled when the client goes away."""
         config = self.core.config

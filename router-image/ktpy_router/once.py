@@ -29,6 +29,7 @@ from ktpy_router.http1_upstream import BEGUN, COMPLETE, UpstreamConnection, high
 from ktpy_router.match import Chooser
 from ktpy_router.stats import RowStats
 from ktpy_router.table import Row
+from ktpy_router.upstream import Upstream
 
 if TYPE_CHECKING:
     from ktpy_router.door import Silence
@@ -173,6 +174,10 @@ class Once:
         """Nothing is left to tell one that goes anyway; another is told when it has been replaced."""
         if not (self.goes or self.leaves):
             self.is_silent()
+
+    def silent(self, upstream: Upstream, since: float) -> None:
+        if self.up is not None and self.up.upstream is upstream and self.begun > since:
+            self.whole().silent(upstream, since)
 
     def abort(self) -> None:
         if self.up is not None:

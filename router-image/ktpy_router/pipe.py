@@ -180,6 +180,9 @@ class Pipe:
         reset(self.client_side.transport)
         reset(self.upstream_side.transport)
 
+    def silent(self, upstream: Upstream, since: float) -> None:
+        """What was sent cannot be told from what was answered: it waits, as the client sees fit."""
+
     def _stillborn(self, client: asyncio.Transport, upstream: asyncio.Transport) -> None:
         """One was lost before it was given to us, so nobody will tell us of it."""
         for transport, side in ((client, self.client_side), (upstream, self.upstream_side)):

@@ -162,3 +162,6 @@ class RawClient(asyncio.Protocol):
     def abort(self) -> None:
         assert self.transport is not None
         reset(self.transport)
+
+    def silent(self, upstream: Upstream, since: float) -> None:
+        """Nothing was sent yet."""

@@ -11,7 +11,7 @@ from ktpy_router.h2.relay import H2Client
 from ktpy_router.http1 import Http1Client
 from ktpy_router.pipe import reset
 from ktpy_router.raw import Dialled, RawClient, dial
-from ktpy_router.upstream import UpstreamDown
+from ktpy_router.upstream import Upstream, UpstreamDown
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """RFC 9113, section 3.4."""
@@ -150,6 +150,9 @@ class FirstBytes(asyncio.Protocol):
     def abort(self) -> None:
         if self.transport:
             reset(self.transport)
+
+    def silent(self, upstream: Upstream, since: float) -> None:
+        """Nothing was sent yet."""
 
     def _http(self, client: Http1Client | H2Client, data: bytes) -> None:
         transport = self._leave()

@@ -32,7 +32,8 @@ class Row:
     """Requests that meet all CONDITIONS go TO an address, by the listening port they came in at.
 
     OWNER is the session that put it in. MARK is its name for people and for the `ktpy-fallback` header. SINCE orders
-    rows that are equally specific: the older first. HOLD is in seconds.
+    rows that are equally specific: the older first. HOLD is in seconds. PULSE is where the laptop itself answers,
+    whatever its programs do; empty where nothing does.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Row:
     add: tuple[tuple[bytes, bytes], ...] = ()
     mirror: bool = False
     inspect: bool = False
+    pulse: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def _port(raw: Any, where: str) -> Port:
 
 
 def _row(raw: Any, where: str, listens: set[int]) -> Row:
-    optional = {"strict", "hold", "add", "mirror", "inspect"}
+    optional = {"strict", "hold", "add", "mirror", "inspect", "pulse"}
     raw = _object(raw, where, {"id", "mark", "owner", "since", "match", "to"}, optional)
     to: dict[int, str] = {}
     for key, value in _object(raw["to"], f"{where}.to").items():
@@ -170,6 +172,7 @@ def _row(raw: Any, where: str, listens: set[int]) -> Row:
         to=to,
         hold=_seconds(raw.get("hold", 0), f"{where}.hold"),
         add=tuple(_header(k, v, f"{where}.add") for k, v in _object(raw.get("add", {}), f"{where}.add").items()),
+        pulse=address(raw["pulse"], f"{where}.pulse") if "pulse" in raw else "",
         **flags,
     )
 
@@ -220,7 +223,13 @@ def _row_to_raw(row: Row) -> dict[str, object]:
         "match": [{"in": c.place, **({"name": c.name} if c.name else {}), c.way: c.value} for c in row.conditions],
         "to": {str(listen): to for listen, to in row.to.items()},
     }
-    more = {"strict": row.strict, "hold": row.hold, "mirror": row.mirror, "inspect": row.inspect}
+    more: dict[str, object] = {
+        "strict": row.strict,
+        "hold": row.hold,
+        "mirror": row.mirror,
+        "inspect": row.inspect,
+        "pulse": row.pulse,
+    }
     raw |= {name: value for name, value in more.items() if value}
     if row.add:
         raw["add"] = {name.decode(): value.decode() for name, value in row.add}

@@ -33,14 +33,19 @@ class Idle(Protocol):
 class Upstream:
     """One per address and worker, shared by all its connections.
 
-    VIA is a SOCKS5 proxy on loopback that the connections take (the inspector), None for the straight way. `is_open`
-    is advice for those who have another upstream to go to: the original is tried whatever it says.
+    VIA is a SOCKS5 proxy on loopback that the connections take (the inspector), None for the straight way. IS_SILENT
+    tells whether the laptop at that address is known to sleep. `is_open` is advice for those who have another upstream
+    to go to: the original is tried whatever it says.
     """
 
-    def __init__(self, name: str, config: Config, *, via: tuple[str, int] | None = None) -> None:
+    def __init__(
+        self, name: str, config: Config, *, via: tuple[str, int] | None = None,
+        is_silent: Callable[[str], bool] = lambda _: False,
+    ) -> None:  # fmt: skip
         self.name = name
         self.host, self.port = split(name)
         self.via = via
+        self._is_silent = is_silent
         self.breaker = Breaker(config.closes_to_open)
         self.idle: list[Idle] = []
         """HTTP/1 connections that wait for a request: pool.py's."""
@@ -82,6 +87,11 @@ class Upstream:
         self.breaker.closed_early()
         if self.breaker.is_open:
             self._look_for_it()
+
+    def silent(self) -> None:
+        """Its laptop sleeps, whatever its shadow still accepts."""
+        self.breaker.failed_connect()
+        self._look_for_it()
 
     def worked(self) -> None:
         """The first byte of an answer came."""
@@ -164,7 +174,9 @@ class Upstream:
             _answer(waiting, True)
 
     async def _stays(self) -> bool:
-        """Whether a new connection is neither refused nor closed at once."""
+        """Whether a new connection is neither refused nor closed at once, by a laptop that is awake."""
+        if self._is_silent(self.name):
+            return False
         try:
             transport, probe = await self._connect(_Probe, asyncio.timeout(self._config.probe_seconds))
         except UpstreamDown:

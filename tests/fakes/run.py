@@ -37,9 +37,11 @@ class FakeTunnel:
         keys: Any,
         arrivals: Sequence[Arrival],
         *,
+        pulse: int,
         on_state: Callable[[TunnelState], None],
         on_first: Callable[[], None],
     ) -> None:
+        self.pulse = pulse
         self.dial, self.keys, self.arrivals, self.on_state = dial, keys, tuple(arrivals), on_state
         self.probed: list[int] = []
         self.is_open = False

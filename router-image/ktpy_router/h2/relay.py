@@ -171,6 +171,12 @@ class H2Client(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
+    def silent(self, upstream: Upstream, since: float) -> None:
+        if self.relay is not None:
+            self.relay.now = self.core.loop.time()
+            self.relay.silent(upstream, since)
+            self.flush()
+
     # What the relay wishes
 
     def dial(self, link: Link) -> None:

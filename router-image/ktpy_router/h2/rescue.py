@@ -12,6 +12,7 @@ from ktpy_router.h2.stream import Stream
 if TYPE_CHECKING:
     from ktpy_router.h2.connection import Connection
     from ktpy_router.h2.link import Link
+    from ktpy_router.upstream import Upstream
 
 MOST_TRIES = 3
 
@@ -104,6 +105,33 @@ def _after_loss(relay: Connection, stream: Stream, reason: str, *, fresh: bool, 
         relay.send(stream, upstream)
     else:
         _fail(relay, stream, sentence)
+
+
+def silent(relay: Connection, upstream: Upstream, since: float) -> None:
+    """Streams that were sent after SINCE, and that a sleeping laptop may find when it wakes up, are taken from it.
+
+    Those that have reached it, and those that it has begun to answer, live on: it may be back in a moment.
+    """
+    reason = "is asleep, or has lost its network"
+    if link := relay.links.get(upstream):
+        retire(relay, link)
+    for stream in tuple(relay.streams.values()):
+        link = stream.link
+        if link is None or stream.upstream is not upstream or stream.answered or stream.began <= since:
+            continue
+        can_repeat = stream.repeatable and answer.is_idempotent(stream.block)
+        if stream in link.queue:
+            link.queue.remove(stream)
+            can_repeat = stream.repeatable
+        else:
+            link.out.append(frames.rst_stream(stream.id, Code.CANCEL))
+            link.open -= 1
+            link.starved.pop(stream.id, None)
+        stream.link = None
+        if can_repeat:
+            unreachable(relay, stream, reason)
+        else:
+            _fail(relay, stream, f"The upstream {upstream.name} {reason}.")
 
 
 def wrong(relay: Connection, stream: Stream, code: Code, reason: str) -> None:

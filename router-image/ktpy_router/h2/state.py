@@ -8,6 +8,7 @@ from ktpy_router.h2.flow import CLIENT_WINDOW, LINK_WINDOW
 from ktpy_router.h2.frames import LARGEST_WINDOW, Code, ConnectionFault
 from ktpy_router.h2.link import Link
 from ktpy_router.h2.stream import Stream
+from ktpy_router.upstream import Upstream
 
 CLIENT_GRANT = CLIENT_WINDOW // 4
 LINK_GRANT = LINK_WINDOW // 2
@@ -52,6 +53,11 @@ class Relay(Connection):
     def lost(self, link: Link, reason: str) -> None:
         """The upstream closed the connection."""
         rescue.lost(self, link, reason)
+        self.settle()
+
+    def silent(self, upstream: Upstream, since: float) -> None:
+        """The laptop behind UPSTREAM sleeps, and what was sent after SINCE has not reached it."""
+        rescue.silent(self, upstream, since)
         self.settle()
 
     def congested(self, link: Link, *, now: bool) -> None:

@@ -43,6 +43,13 @@ def test_a_kept_connection_that_had_just_ended_is_replaced(row: bool, strict: bo
     assert decide(Failure.CLOSED_REUSED, plight(row=row, strict=strict, idempotent=True)) is Action.RETRY
 
 
+def test_what_a_sleeping_laptop_may_find_goes_elsewhere_only_if_that_does_no_harm() -> None:
+    assert decide(Failure.SILENT, plight(idempotent=True)) is Action.FALL_BACK
+    assert decide(Failure.SILENT, plight(idempotent=True, hold=1.0)) is Action.HOLD
+    assert decide(Failure.SILENT, plight(idempotent=True, strict=True)) is Action.ANSWER_502
+    assert decide(Failure.SILENT, plight(hold=1.0)) is Action.ANSWER_502
+
+
 @pytest.mark.parametrize("row", [True, False])
 def test_what_may_have_been_done_is_not_done_again(row: bool) -> None:
     assert decide(Failure.CLOSED_REUSED, plight(row=row, hold=1.0)) is Action.ANSWER_502

@@ -27,7 +27,7 @@ def read(table: object) -> Table:
 
 
 def test_what_was_read_comes_out_again() -> None:
-    full = row(strict=True, hold=1.5, add={"X-Ktpy": "1"}, mirror=True, inspect=True)
+    full = row(strict=True, hold=1.5, add={"X-Ktpy": "1"}, mirror=True, inspect=True, pulse="10.0.0.9:2223")
     prefix = row(id="s2", match=[{"in": "path", "prefix": "/a"}, {"in": "query", "name": "v", "regex": "a+"}])
     table = read(raw(rows=[full, prefix]))
 

@@ -110,6 +110,13 @@ def test_two_service_ports_may_share_a_pod_port() -> None:
     assert ports.arrivals(routes) == {8080: ("127.0.0.1", 1)}
 
 
+def test_the_pulse_has_a_port_that_no_program_needs() -> None:
+    taken = ServicePort(2223, "odd", "2223", 2223)
+
+    assert ports.pulse_port(ports.resolve([Expose(1, "80")], "shop", [HTTP])) == 2223
+    assert ports.pulse_port(ports.resolve([Expose(1, "2223")], "shop", [taken])) == 2224
+
+
 def test_an_exchange_needs_all_ports() -> None:
     routes = ports.resolve([Expose(1, "80")], "shop", [HTTP, GRPC])
 

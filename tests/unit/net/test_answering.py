@@ -5,6 +5,7 @@ from typing import Any
 
 from ktpy.net.answering import Answering, Arrival
 from ktpy.net.counters import Counters
+from ktpy.net.echo import Echo
 from ktpy.net.pump import Opening
 from tests.unit.net.fakes import FakeTransport
 
@@ -68,6 +69,18 @@ def test_a_probe_is_answered_here_and_is_no_connection() -> None:
         assert await answering.probe(pump, 8080) >= 0  # type: ignore[arg-type]
         assert counters.connections == 0
         assert answering._held == set() or all(held._stream is None for held in answering._held)
+
+    asyncio.run(main())
+
+
+def test_the_pulse_is_answered_here_and_is_no_connection() -> None:
+    async def main() -> None:
+        counters = Counters()
+        answering = Answering([], counters, pulse=2223, connect_timeout=1.0, on_refused=lambda arrival, why: None)
+        pump = FakePump(answering)
+        answering.opening(pump, Opening(1, 1, 1, 2223, "10.0.0.7", 5))  # type: ignore[arg-type]
+        assert [type(one) for one in pump.accepted] == [Echo]
+        assert counters.connections == 0
 
     asyncio.run(main())
 

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from ktpy.errors import TunnelLost
-from ktpy.net.echo import SIZE, Asking, Held
+from ktpy.net.echo import MOST, SIZE, Asking, Echo, Held
 from tests.unit.net.fakes import FakeTransport
 
 
@@ -75,3 +75,12 @@ def test_one_that_hung_up_is_forgotten() -> None:
     case.held.connection_lost(None)
     case.held.judge()
     assert case.passed == []
+
+
+def test_a_pulse_is_answered_and_a_flood_is_not() -> None:
+    echo, stream = Echo(), FakeTransport()
+    echo.connection_made(stream)
+    echo.data_received(b".")
+    assert stream.taken() == b"."
+    echo.data_received(b"." * (MOST + 1))
+    assert (stream.taken(), stream.is_closing()) == (b"", True)
