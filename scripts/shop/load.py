@@ -9,7 +9,8 @@
 --until-told instead of --seconds: until stdin ends. --http 1.0, and --close client (who closes first), for --count.
 --header 'version: ana': sent with each request.
 The last line is JSON: {"answers": {"<service>@<host>": n}, "failed": {"<reason>": n}, "first_failure": …, "slowest": s}
-With --each a line per answer before it: seconds since 1970 when it began, who.
+With --each a line per answer before it: seconds since 1970 when it began, who, and the seconds it took.
+A status that is no success is a failure, with its number for a reason.
 """
 
 import argparse
@@ -40,6 +41,10 @@ class Place(typing.NamedTuple):
         return cls(where.hostname, where.port or 80, (where.path or "/") + query)
 
 
+class Refused(ValueError):
+    """The status."""
+
+
 class Load:
     def __init__(self, chosen):
         self.places = [Place.of(url) for url in chosen.url]
@@ -59,13 +64,13 @@ class Load:
             self.answers[who] += 1
             self.slowest = max(self.slowest, time.time() - started)
             if self.each:
-                print(f"{started:.4f} {who}", flush=True)
+                print(f"{started:.4f} {who} {time.time() - started:.4f}", flush=True)
         except (OSError, ValueError, EOFError, TimeoutError) as error:
-            reason = type(error).__name__
+            reason = str(error) if isinstance(error, Refused) else type(error).__name__
             self.failed[reason] += 1
             self.first_failure = self.first_failure or [started, reason, place.host]
             if self.each:
-                print(f"{started:.4f} !{reason}", flush=True)
+                print(f"{started:.4f} !{reason} {time.time() - started:.4f}", flush=True)
             return False
         return True
 
@@ -81,6 +86,8 @@ class Load:
             body = await reader.readexactly(length)
             if not streams and not self.client_closes and await reader.read():
                 raise ValueError("bytes after the answer")
+            if b" 200 " not in head[:13]:
+                raise Refused(head.split(b" ")[1].decode())
             told = json.loads(body)
             if b"\r\nconnection: close\r\n" in head.lower():
                 self.asked_to_reopen.add(writer)

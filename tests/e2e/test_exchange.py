@@ -42,7 +42,7 @@ def test_a_thousand_of_a_thousand_requests_reach_the_laptop_and_kept_connections
     # No unprivileged user can see, let alone move, who holds an older connection: ktpy says so, and here it is counted.
     assert "older connections stay with the old pods until their clients reconnect" in ready["affected"]
     assert (stayed.answers.keys(), stayed.failed) == ({"shop"}, {})
-    pods = [line.rpartition("shop@")[2] for line in kept.lines[: stayed.total]]
+    pods = [line.split()[1] for line in kept.lines[: stayed.total]]
     counted = {
         "before": Counter(pods[: asked[0]]),
         "during": Counter(pods[asked[0] : asked[1]]),

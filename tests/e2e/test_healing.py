@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,7 +15,8 @@ from ktpy.model.names import ROLE
 from tests.e2e.harness import manifests
 from tests.e2e.harness.client import Running
 from tests.e2e.harness.laptop import Server, serving
-from tests.e2e.harness.node import SCRIPT, Node
+from tests.e2e.harness.links import lossy_link, silent_link
+from tests.e2e.harness.node import Node
 from tests.e2e.harness.people import Person
 from tests.e2e.harness.process import Ktpy
 from tests.e2e.harness.proxied import proxied
@@ -110,33 +109,6 @@ def shadow(place: Space) -> str:
     living = [p["metadata"] for p in found if "deletionTimestamp" not in p["metadata"]]
     (name,) = [meta["name"] for meta in living if meta["name"].startswith("three")]
     return str(name)
-
-
-@contextlib.contextmanager
-def silent_link(_: Space) -> Iterator[None]:
-    """The laptop's way to the API server is gone."""
-    subprocess.run([SCRIPT, "link", "down"], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run([SCRIPT, "link", "up"], check=True)
-
-
-@contextlib.contextmanager
-def lossy_link(place: Space) -> Iterator[None]:
-    """Nobody says that the link is gone: what the laptop sends goes to an address that no machine has."""
-    network = place.node.laptop_network
-    (way,) = json.loads(network("ip", "-j", "route", "get", server_address(place)))
-    there = way.get("gateway", way["dst"])
-    network("ip", "neigh", "replace", there, "lladdr", "02:00:00:00:00:99", "dev", way["dev"], "nud", "permanent")
-    try:
-        yield
-    finally:
-        network("ip", "neigh", "delete", there, "dev", way["dev"])
-
-
-def server_address(place: Space) -> str:
-    return str(urlsplit(place.node.server()["server"]).hostname)
 
 
 @contextlib.contextmanager

@@ -35,9 +35,9 @@ def shop_command(person: Person, *words: str) -> list[str]:
 
 
 @contextmanager
-def serving(person: Person, *, ports: int = 1) -> Iterator[Server]:
-    """A server as PERSON on so many PORTS."""
-    words = shop_command(person, *(word for _ in range(ports) for word in ("--port", "0")))
+def serving(person: Person, *, ports: int = 1, at: int = 0, name: str = "laptop") -> Iterator[Server]:
+    """A server as PERSON on so many PORTS, or AT one that is free again, whose answers say NAME."""
+    words = shop_command(person, "--name", name, *(word for _ in range(ports) for word in ("--port", str(at))))
     with subprocess.Popen(person.command(*words), stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
