@@ -96,18 +96,18 @@ class Running:
 
 
 class InCluster:
-    """The pod `client` of the namespace."""
+    """The pod `client` of the namespace, or another POD."""
 
-    def __init__(self, node: Node, namespace: str) -> None:
-        self._node, self._namespace = node, namespace
+    def __init__(self, node: Node, namespace: str, *, pod: str = "client") -> None:
+        self._node, self._namespace, self._pod = node, namespace, pod
 
     def _words(self, *words: str) -> list[str]:
-        return [*self._node.kubectl_words, "-n", self._namespace, "exec", "-i", "client", "--", *words]
+        return [*self._node.kubectl_words, "-n", self._namespace, "exec", "-i", self._pod, "--", *words]
 
     def run(self, *words: str, text: str = "") -> str:
         done = subprocess.run(self._words(*words), input=text, capture_output=True, text=True)
         if done.returncode:
-            raise AssertionError(f"{' '.join(words)} in the client pod: {done.stderr.strip()}\n{done.stdout[-500:]}")
+            raise AssertionError(f"{' '.join(words)} in pod {self._pod}: {done.stderr.strip()}\n{done.stdout[-500:]}")
         return done.stdout
 
     def load(self, url: str, *options: str) -> Result:
@@ -116,7 +116,11 @@ class InCluster:
 
     def loading(self, *words: str) -> Running:
         """The same with these WORDS, while the test goes on; give --seconds, or end it by `stop` with --until-told."""
-        return Running(self._words("python3", "/load.py", *words))
+        return self.start("python3", "/load.py", *words)
+
+    def start(self, *words: str) -> Running:
+        """A program there, whose last line is as load.py's."""
+        return Running(self._words(*words))
 
     def ask(self, url: str) -> str:
         """Which service answers one request on a new connection; the failure where none does."""
