@@ -8,6 +8,7 @@ Prints `ready` when all of them listen.
 import asyncio
 import hashlib
 import json
+import socket
 import subprocess
 import sys
 import tempfile
@@ -51,7 +52,8 @@ async def http(scope, receive, send):
             await asyncio.sleep(0.05)
         await send({"type": "http.response.body", "body": b""})
         return
-    told = {"service": NAME, "version": scope["http_version"], "size": size, "sha256": digest.hexdigest()}
+    told = {"service": NAME, "host": socket.gethostname(), "version": scope["http_version"]}
+    told |= {"size": size, "sha256": digest.hexdigest()}
     await send(head("application/json", len(body := json.dumps(told).encode())))
     await send({"type": "http.response.body", "body": body})
 
