@@ -70,12 +70,13 @@ def sided(original: str) -> list[tuple[str, str]]:
 
 
 def test_every_request_is_answered_by_the_right_side(space: Space, node: Node, client: InCluster) -> None:
+    people = {name: space.person(name) for name in MATCHES}  # whose accounts are there before the snapshot
     before = space.snapshot()
     asker = peers.client(node, space.name)
     with ExitStack() as stack:
         sessions = []
         for name, words in MATCHES.items():
-            person = space.person(name)
+            person = people[name]
             server = stack.enter_context(serving(person, name=name))
             for service in ("shop", "cart"):
                 sessions.append(stack.enter_context(meshing(person, server, *words, service=service)))
