@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.e2e.harness.calm import calm
 from tests.e2e.harness.client import InCluster
 from tests.e2e.harness.laptop import Server, serving
 from tests.e2e.harness.people import Person
@@ -14,7 +15,7 @@ MARKED = ("--header", "version: ana")
 def test_the_first_marked_request_and_later_what_fell_back_to_the_cluster(
     space: Space, ana: Person, client: InCluster
 ) -> None:
-    before = space.snapshot()
+    before = calm(space)
     with serving(ana) as server, ana.start("mesh", "shop", "--expose", str(server.port)) as session:
         session.wait_ready()
         client.load(URL, "--count", "3")
@@ -40,7 +41,7 @@ def test_a_service_that_is_for_mesh_only_refuses_an_exchange_with_the_line_to_ty
     space: Space, ana: Person, server: Server
 ) -> None:
     space.kubectl("annotate", "service", "shop", "ktpy.io/allow=mesh")
-    before = space.snapshot()
+    before = calm(space)
     try:
         done = ana.run("exchange", "shop", "--expose", str(server.port))
         space.wait_same(before, seconds=0)
