@@ -25,6 +25,8 @@ class Config:
     """The same where only one upstream is possible: a client that speaks first has done so by then."""
     connect_seconds: float = 1.0
     """For an upstream to accept a connection."""
+    original_seconds: float = 10.0
+    """For the original, in several tries of that length: without a router its clients would have been as patient."""
     replay_bytes: int = 65536
     """How much of a request is kept so that another upstream can be given it."""
     buffer_bytes: int = 262144

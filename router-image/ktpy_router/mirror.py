@@ -58,7 +58,7 @@ class Copy:
         try:
             if upstream.is_open:
                 raise UpstreamDown("is down")
-            transport, drain = await upstream.connect(Drain)
+            transport, drain = await upstream.connect(Drain, alternative=True)
             try:
                 transport.write(data)
                 async with asyncio.timeout(ANSWER_SECONDS):

@@ -91,7 +91,7 @@ async def _held(row: Row, upstream: Upstream, on_word: Callable[[], None] | None
                 raise
     if not row.hold or not await upstream.back(row.hold):
         raise UpstreamDown("is down")
-    return await upstream.connect(lambda: Early(on_word))
+    return await upstream.connect(lambda: Early(on_word), alternative=True)
 
 
 class RawClient(asyncio.Protocol):

@@ -20,6 +20,10 @@ class UpstreamDown(Exception):
     """It did not take a connection; the text says why, as the end of a sentence: `refused the connection`."""
 
 
+class Unanswered(UpstreamDown):
+    """It said nothing at all."""
+
+
 class Idle(Protocol):
     """A connection that waits for its next request."""
 
@@ -66,14 +70,16 @@ class Upstream:
         """A connection with a protocol of FACTORY's.
 
         ALTERNATIVE: the caller has another upstream, so it does not wait on when somebody else's try has failed.
+        Else this is the original, and a try that was not answered is followed by others: its queue may have been full
+        for a moment, or the Service's address have led to a pod that has just gone.
 
-        Errors: UpstreamDown within connect_seconds; the breaker is then open, and a probe looks for the upstream.
+        Errors: UpstreamDown; the breaker is then open, and a probe looks for the upstream.
         """
         limit = asyncio.timeout(self._config.connect_seconds)
         if alternative:
             self._limits.add(limit)
         try:
-            return await self._connect(factory, limit)
+            return await (self._connect(factory, limit) if alternative else self._insist(factory))
         except UpstreamDown:
             self._limits.discard(limit)
             self.breaker.failed_connect()
@@ -81,6 +87,17 @@ class Upstream:
             raise
         finally:
             self._limits.discard(limit)
+
+    async def _insist(self, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+        """Errors: UpstreamDown when it refuses, or within original_seconds."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._config.original_seconds
+        while True:
+            try:
+                return await self._connect(factory, asyncio.timeout(self._config.connect_seconds))
+            except Unanswered:
+                if loop.time() + self._config.connect_seconds > until:
+                    raise
 
     def closed_early(self) -> None:
         """A fresh connection of ours was closed before the first byte of an answer."""
@@ -130,7 +147,7 @@ class Upstream:
             async with limit:
                 transport, protocol = await self._reach(factory)
         except TimeoutError:
-            raise UpstreamDown(f"did not accept a connection within {self._config.connect_seconds:g} s") from None
+            raise Unanswered(f"did not accept a connection within {self._config.connect_seconds:g} s") from None
         except ConnectionRefusedError:
             raise UpstreamDown("refused the connection") from None
         except (OSError, ValueError) as error:

@@ -20,6 +20,7 @@ import hashlib
 import itertools
 import json
 import random
+import re
 import sys
 import threading
 import time
@@ -42,7 +43,7 @@ class Place(typing.NamedTuple):
 
 
 class Refused(ValueError):
-    """The status."""
+    """The status, and the router's reason where it was that."""
 
 
 class Load:
@@ -66,9 +67,9 @@ class Load:
             if self.each:
                 print(f"{started:.4f} {who} {time.time() - started:.4f}", flush=True)
         except (OSError, ValueError, EOFError, TimeoutError) as error:
-            reason = str(error) if isinstance(error, Refused) else type(error).__name__
+            reason = error.args[0] if isinstance(error, Refused) else type(error).__name__
             self.failed[reason] += 1
-            self.first_failure = self.first_failure or [started, reason, place.host]
+            self.first_failure = self.first_failure or [started, reason, str(error), place.host]
             if self.each:
                 print(f"{started:.4f} !{reason} {time.time() - started:.4f}", flush=True)
             return False
@@ -87,7 +88,8 @@ class Load:
             if not streams and not self.client_closes and await reader.read():
                 raise ValueError("bytes after the answer")
             if b" 200 " not in head[:13]:
-                raise Refused(head.split(b" ")[1].decode())
+                reason = re.search(rb"\r\nktpy-router: ([^\r]*)", head)
+                raise Refused(head.split(b" ")[1].decode(), reason[1].decode() if reason else "")
             told = json.loads(body)
             if b"\r\nconnection: close\r\n" in head.lower():
                 self.asked_to_reopen.add(writer)

@@ -139,7 +139,7 @@ async def deliver(copy: Copy, row: Row, upstream: Upstream, stats: RowStats) -> 
     added = b"".join(hpack.literal(*field) for field in row.add)
     try:
         made = request(copy.block + added, copy.parts)
-        transport, delivery = await upstream.connect(lambda: Delivery(made, copy.size))
+        transport, delivery = await upstream.connect(lambda: Delivery(made, copy.size), alternative=True)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 sent = await delivery.ended

@@ -13,7 +13,7 @@ import pytest
 from ktpy_router.config import Config
 from ktpy_router.upstream import Upstream, UpstreamDown
 
-QUICK = dataclasses.replace(Config(), connect_seconds=0.3, probe_seconds=0.02, stays_seconds=0.05)
+QUICK = dataclasses.replace(Config(), connect_seconds=0.3, original_seconds=0.7, probe_seconds=0.02, stays_seconds=0.05)
 
 
 def run(main: Callable[[], Coroutine[object, object, None]]) -> None:
@@ -100,6 +100,25 @@ def test_a_listener_that_accepts_nothing_is_given_up_in_time() -> None:
             with pytest.raises(UpstreamDown, match="did not accept a connection within 0.3 s"):
                 await down.connect(asyncio.Protocol)
             down.forget()
+
+    run(main)
+
+
+def test_the_original_is_tried_again_as_a_client_would_by_itself() -> None:
+    async def main() -> None:
+        patient = dataclasses.replace(QUICK, original_seconds=10.0)
+        with socket.socket() as full, contextlib.ExitStack() as callers:
+            fill(full, callers)
+            slow = Upstream(f"127.0.0.1:{full.getsockname()[1]}", patient)
+            trying = asyncio.ensure_future(slow.connect(asyncio.Protocol))
+            await asyncio.sleep(2 * QUICK.connect_seconds)
+            assert not trying.done()
+            for _ in range(3):  # whoever was in the queue
+                full.accept()[0].close()
+            transport, _ = await trying
+            assert not slow.is_open
+            transport.abort()
+            await asyncio.sleep(0)
 
     run(main)
 
