@@ -184,7 +184,7 @@ def _shadow_in(policies: Sequence[Object], stage: Stage) -> Iterator[Object]:
     for _, shadow in stage.ours[1:]:
         heard = [(_accepted(policies, shadow, door), _wanted(policies, stage, door)) for door in shadow.doors]
         if any(here == ANYBODY != wanted or not _lets_in(here, stage.router.labels, stage) for here, wanted in heard):
-            rule = _rule("from", _pods(stage.router.labels), shadow.doors.values())
+            rule = _rule("from", _pods(stage.router.labels), shadow.numbers(shadow.doors))
             yield _policy("shadow-in", shadow.labels, INGRESS, [rule])
 
 
@@ -197,8 +197,8 @@ def _router_out(policies: Sequence[Object], stage: Stage) -> Iterator[Object]:
     for tail, to, pods in ways if on else ():
         doors = [(pod, door) for pod in pods for door in pod.doors if door in stage.router.doors]
         if not all(any(_lets_out(policy, pod, door, stage) for policy in on) for pod, door in doors):
-            rule = _rule("to", _pods(to), (pod.doors[door] for pod, door in doors))
-            yield _policy(tail, stage.router.labels, EGRESS, [rule])
+            numbers = (n for pod in pods for n in pod.numbers(door for one, door in doors if one is pod))
+            yield _policy(tail, stage.router.labels, EGRESS, [_rule("to", _pods(to), numbers)])
 
 
 def _callers_out(policies: Sequence[Object], stage: Stage) -> Iterator[Object]:

@@ -16,6 +16,7 @@ from ktpy.model.names import SessionId
 from ktpy.model.ours import is_policy
 from ktpy.model.policies import SHADOWS, Stage
 from ktpy.model.policy_rules import Endpoint, endpoint
+from ktpy.model.ports import pulse_port
 from ktpy.model.ref import Object, labels_of, ref_of
 
 
@@ -78,7 +79,7 @@ def shadow_part(session: SessionId, lease: Object, labels: Mapping[str, str], fr
     """SESSION's shadow, which wears LABELS and answers what FRONT says that it takes."""
     named = {route.pod.name: route.pod.number for route in front.taken if route.pod.name}
     doors = {route.service.port: route.pod.number for route in front.taken}
-    return Part(session, lease, Endpoint(labels, doors, named))
+    return Part(session, lease, Endpoint(labels, doors, named, pulse_port(front.taken)))
 
 
 def due(walls: Walls, front: Front, shadow: Part, router: Part | None) -> Due:

@@ -5,7 +5,7 @@ A port name is looked up in the pod that receives, as most plug-ins do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ktpy.model.ports import ServicePort
@@ -16,11 +16,21 @@ INGRESS, EGRESS = "Ingress", "Egress"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A pod: the LABELS it wears, DOORS from a Service's port to the number it answers at, and its NAMED ports."""
+    """A pod: the LABELS it wears, DOORS from a Service's port to the number it answers at, and its NAMED ports.
+
+    PULSE: the number at which a router asks a shadow whether its laptop is awake; 0 for other pods.
+    """
 
     labels: Mapping[str, str]
     doors: Mapping[int, int]
     named: Mapping[str, int] = field(default_factory=dict)
+    pulse: int = 0
+
+    def numbers(self, doors: Iterable[int]) -> Iterator[int]:
+        """Of DOORS, and of the pulse: whoever may ask at the former asks there too."""
+        yield from (self.doors[door] for door in doors)
+        if self.pulse:
+            yield self.pulse
 
 
 def endpoint(pod: Object, ports: Sequence[ServicePort]) -> Endpoint:

@@ -79,6 +79,16 @@ def test_each_is_born_with_a_role_its_own_name_and_the_lease_of_whose_life_it_sh
     assert due().ready == ("5 NetworkPolicies made, which end with it",)
 
 
+def test_the_router_may_ask_a_shadow_whether_its_laptop_is_awake() -> None:
+    made = {one["metadata"]["name"]: one["spec"] for one in due().make}
+    answers = [shadow().pod.doors[80], names.PULSE_PORT]
+
+    for rule in (made["ktpy-ana-1-shadow-in"]["ingress"][0], made["ktpy-ana-1-shadow-out"]["egress"][0]):
+        assert sorted(port["port"] for port in rule["ports"]) == sorted(answers)
+    others = [rule for name, spec in made.items() if "shadow" not in name for rule in spec.get("ingress", [])]
+    assert names.PULSE_PORT not in [port["port"] for rule in others for port in rule["ports"]]
+
+
 def test_none_selects_a_pod_that_is_not_ours_unless_a_policy_of_theirs_isolates_it() -> None:
     ours = {**router().pod.labels}, {**shadow().pod.labels}
     strangers = [dict(things.SELECTOR), {"app": "cart"}, {}, {**SHAPE.labels}, {names.ROLE: names.ROLE_ROUTER}]
