@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import random
 import shutil
 import socket
 import subprocess
@@ -59,10 +60,17 @@ def find_sshd() -> str:
     return found
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """One that nobody listens on, that was not given before, and that the kernel gives to no client meanwhile."""
+    while True:
+        port = random.randrange(15000, 32768)  # below the kernel's own (net.ipv4.ip_local_port_range)
+        with contextlib.suppress(OSError):
+            if port not in _given and socket.create_server(("127.0.0.1", port)).close() is None:
+                _given.add(port)
+                return port
 
 
 @dataclass
