@@ -17,9 +17,12 @@ from ktpy.cluster.gateway import Cluster
 from ktpy.errors import Forbidden, KtError
 from ktpy.model import names, routes
 from ktpy.model.names import SessionId
+from ktpy.model.podstate import has_started
 from ktpy.model.ref import Object, Ref, annotations_of, labels_of, ref_of, uid_of
 from ktpy.model.routes import Routes
 from ktpy.stop import Stop
+
+YOUNG_GRACE_SECONDS = 1
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +87,20 @@ def end(
     name = names.router_name(service)
     for kind in ("Deployment", "ConfigMap"):
         _delete(cluster, cluster.ref(kind, name), router)
+    if not was_held:
+        _cut_short(cluster, pods)
     lease = cluster.ref("Lease", names.lease_name(router))
     cluster.delete(lease)
+
+
+def _cut_short(cluster: Cluster, pods: Sequence[Object]) -> None:
+    """Those of PODS that have never served need not drain, and may not even hear that they are to.
+
+    To a container's first process, before it asks for a signal, the kernel gives none: it would stay its whole grace.
+    """
+    for pod in pods:
+        if not has_started(pod):
+            cluster.delete(ref_of(pod), uid=uid_of(pod), grace=YOUNG_GRACE_SECONDS)
 
 
 def _hand_over(cluster: Cluster, thing: Object | None, router: SessionId, pods: Sequence[Object]) -> None:

@@ -51,6 +51,12 @@ def is_ready(pod: Object) -> bool:
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
 
 
+def has_started(pod: Object) -> bool:
+    """Whether its program ever got so far that its startup probe passed."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return is_ready(pod) or (bool(statuses) and all(status.get("started") for status in statuses))
+
+
 def _waits_for_us(pod: Object) -> bool:
     """It is a shadow that runs, and its own probe fails until the laptop's tunnel is there."""
     if labels_of(pod).get(names.ROLE) != names.ROLE_SHADOW:

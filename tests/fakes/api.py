@@ -271,7 +271,7 @@ class FakeApi:
             if wanted != old["metadata"]["uid"]:
                 raise Refused(409, "Conflict", f"Precondition failed: UID in precondition: {wanted}")
             is_going = bool(old["metadata"].get("deletionTimestamp"))
-            if key.kind == "Pod" and self.drains:
+            if key.kind == "Pod" and self.drains and "gracePeriodSeconds" not in options:
                 if not is_going:
                     going = {"deletionTimestamp": self._stamp(), "deletionGracePeriodSeconds": 70}
                     self._store(key, {**old, "metadata": {**old["metadata"], **going}})

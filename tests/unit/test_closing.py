@@ -7,7 +7,7 @@ import pytest
 from ktpy import closing
 from ktpy.errors import Unreachable
 from ktpy.model import names, routes
-from ktpy.model.diversion import holder_of, selector_of
+from ktpy.model.diversion import given_back, holder_of, selector_of
 from ktpy.model.names import SessionId
 from ktpy.model.ref import Object, labels_of, uid_of
 from tests.fakes import things
@@ -101,6 +101,23 @@ def test_the_last_one_ends_it_in_this_order(api: FakeApi, eve: Person) -> None:
         "delete Lease ktpy-router",
     ]  # fmt: skip
     assert router_is_gone(api)
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_pods_that_have_never_served_need_not_drain(api: FakeApi, eve: Person, is_held: bool) -> None:
+    """One that is being started may not even hear that it is to go; in front of a Service nobody cuts any short."""
+    api.drains = True
+    young, old = (pod["metadata"]["name"] for pod in router_pods(api))
+    api.edit("Pod", young, lambda now: now.update(status={"containerStatuses": [{"started": False}]}))
+    if not is_held:
+        api.edit("Service", "shop", lambda now: now.update(given_back(now, table(api).router)))
+
+    for session in owners(api):
+        leave(eve, session)
+
+    left = {name for name in (young, old) if api.read("Pod", name)}
+    assert left == ({young, old} if is_held else {old})
+    assert router_pods(api) == []
 
 
 def test_the_stuntman_stays_until_the_last_router_pod_has_drained(api: FakeApi, eve: Person) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ktpy.model import names
-from ktpy.model.podstate import Phase, PodState, is_ready, state_of
+from ktpy.model.podstate import Phase, PodState, has_started, is_ready, state_of
 from ktpy.model.ref import Object
 from tests.fakes import api
 
@@ -37,6 +37,14 @@ def waiting(reason: str, message: str = "") -> Object:
 )
 def test_a_status_is_read(status: Object, state: PodState) -> None:
     assert state_of(pod(status)) == state
+
+
+def test_a_pod_has_started_once_its_startup_probe_passed() -> None:
+    assert has_started(pod(api.ready({})))
+    assert has_started(pod({"containerStatuses": [{"started": True}]}))
+    assert not has_started(pod({"containerStatuses": [{"started": False}]}))
+    assert not has_started(pod({"containerStatuses": [{}]}))
+    assert not has_started(pod(None))
 
 
 def test_a_pod_that_is_being_deleted_is_going_though_it_is_ready() -> None:
