@@ -38,6 +38,8 @@ WAYS = (
     Way("preview", 14, "preview dying-{n}", ("shop",), ("http://shop/",)),
     Way("scale", 8, "exchange d{n} --mode scale"),
 )
+# Every wait in a walk has an end of its own; whole ones of other ways take many minutes.
+pytestmark = pytest.mark.timeout(3600 if any(way.is_whole for way in WAYS[1:]) else 600)
 JOINING = Way("joining", 8, f"mesh {HELD} --version-mark ana-{{n}}", ("shop",), (f"http://{HELD}/",))
 CLEAN, RECOVER = ("clean", "--older-than", "0"), ("recover", "--force")
 SILENT_SECONDS = 20  # of the dead, when the living have beaten at least once

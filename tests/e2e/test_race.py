@@ -28,6 +28,7 @@ from tests.e2e.harness.space import Space, opened
 from tests.e2e.harness.walk import ROOMY, Asking
 
 ROUNDS = int(os.environ.get("KTPY_TEST_ROUNDS", "2"))
+pytestmark = pytest.mark.timeout(max(300, 60 * ROUNDS))
 PEOPLE = ("ana", "bob", "eve")
 SERVICES = ("shop", "cart")
 DONE, TAKEN, INTERRUPTED, KILLED = 0, 4, 130, -signal.SIGKILL
