@@ -27,8 +27,9 @@ def signals_ask(stop: Stop) -> Iterator[None]:
     kinds = [kind for name in _ASKED if (kind := getattr(signal, name, None)) and not _is_ruled_out(kind)]
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    before = {kind: signal.signal(kind, lambda *_: None) for kind in kinds}
+    # The pipe first: what came between a handler that does nothing and its pipe would be lost.
     old = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    before = {kind: signal.signal(kind, lambda *_: None) for kind in kinds}
 
     def read() -> None:
         while number := os.read(reader, 1)[0]:
@@ -44,8 +45,8 @@ def signals_ask(stop: Stop) -> Iterator[None]:
             workers.start("signals", read, cancel=wake)
             yield
     finally:
-        signal.set_wakeup_fd(old)
         for kind, handler in before.items():
             signal.signal(kind, handler)
+        signal.set_wakeup_fd(old)
         os.close(reader)
         os.close(writer)

@@ -46,3 +46,20 @@ def test_handlers_are_as_before_afterwards() -> None:
         assert signal.getsignal(signal.SIGINT) is not before
 
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_none_is_lost_while_handlers_are_put_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    install = signal.signal
+
+    def install_and_be_asked(kind: signal.Signals, handler: signal.Handlers) -> object:
+        before = install(kind, handler)
+        if kind == signal.SIGTERM:
+            os.kill(os.getpid(), kind)
+        return before
+
+    monkeypatch.setattr(signal, "signal", install_and_be_asked)
+    with signals_ask(stop := Stop()):
+        monkeypatch.undo()
+        assert stop.wait(10)
+
+    assert stop.reason == "asked to end"
